@@ -12,10 +12,12 @@
 
 mod decimal;
 mod doubling;
+mod preview;
 
 use std::ops::ControlFlow;
 
 pub use decimal::Decimal;
+pub use preview::{PREVIEW_DIGITS, Preview, preview};
 
 /// Why there is no number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
