@@ -1,0 +1,166 @@
+//! A nats-server process of one's own, with the project's own configuration.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// How long the server may take to listen.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// The users of `services/queue/nats-server.conf`.
+const USERS: [&str; 3] = ["web", "calculator", "websocket"];
+
+/// A running nats-server on a free port, killed when it is dropped.
+///
+/// Its log is in its directory, which stays when the test panics; the panic message of a server
+/// that does not start names it.
+#[derive(Debug)]
+pub struct NatsServer {
+    dir: TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl NatsServer {
+    /// Starts a server with an empty disk and waits until it listens.
+    ///
+    /// # Panics
+    ///
+    /// When there is no `nats-server` on the PATH or it does not start.
+    #[must_use]
+    pub fn start() -> Self {
+        let mut dir = tempfile::Builder::new()
+            .prefix("nats-")
+            .tempdir()
+            .expect("a temporary directory");
+        dir.disable_cleanup(false);
+        for user in USERS {
+            fs::write(dir.path().join(user), password(user)).expect("a password file");
+        }
+        let mut server = Self {
+            dir,
+            port: 0,
+            process: None,
+        };
+        server.launch("-1");
+        server
+    }
+
+    /// The server's address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The file with a user's password.
+    #[must_use]
+    pub fn password_file(&self, user: &str) -> PathBuf {
+        self.dir.path().join(user)
+    }
+
+    /// Kills the server, as `kill -9` does.
+    ///
+    /// # Panics
+    ///
+    /// When it is not running.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().expect("a running server");
+        process.kill().expect("a process to kill");
+        process.wait().expect("a process to wait for");
+    }
+
+    /// Starts a killed server again, on the same port and disk.
+    pub fn restart(&mut self) {
+        self.launch(&self.port.to_string());
+    }
+
+    /// Empties the disk of a killed server.
+    ///
+    /// # Panics
+    ///
+    /// When there is no disk to empty.
+    pub fn lose_disk(&mut self) {
+        fs::remove_dir_all(self.dir.path().join("data")).expect("a data directory");
+    }
+
+    fn launch(&mut self, port: &str) {
+        let dir = self.dir.path();
+        let conf =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services/queue/nats-server.conf");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(dir.join("log"))
+            .expect("a log file");
+        let mut command = Command::new("nats-server");
+        command
+            .args(["-a", "127.0.0.1", "-p", port, "-m", "-1", "-c"])
+            .arg(conf)
+            .arg("-sd")
+            .arg(dir.join("data"))
+            .arg("--ports_file_dir")
+            .arg(dir)
+            .env("SYNC_INTERVAL", "always")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        for user in USERS {
+            command.env(format!("{}_PASSWORD", user.to_uppercase()), password(user));
+        }
+        let process = command
+            .spawn()
+            .expect("nats-server on the PATH (`make test` puts it there)");
+        let ports_file = dir.join(format!("nats-server_{}.ports", process.id()));
+        self.process = Some(process);
+        self.port = self.await_port(&ports_file);
+    }
+
+    fn await_port(&mut self, ports_file: &Path) -> u16 {
+        let start = Instant::now();
+        loop {
+            let port = fs::read(ports_file).ok().and_then(|json| {
+                let ports: serde_json::Value = serde_json::from_slice(&json).ok()?;
+                ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+            });
+            if let Some(port) = port {
+                return port;
+            }
+            let ended = self
+                .process
+                .as_mut()
+                .is_none_or(|process| process.try_wait().is_ok_and(|status| status.is_some()));
+            if ended || start.elapsed() > START_LIMIT {
+                self.dir.disable_cleanup(true);
+                panic!(
+                    "nats-server does not start, see {}",
+                    self.dir.path().join("log").display()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.dir.disable_cleanup(true);
+            eprintln!(
+                "nats-server's log: {}",
+                self.dir.path().join("log").display()
+            );
+        }
+        if self.process.is_some() {
+            self.kill();
+        }
+    }
+}
+
+fn password(user: &str) -> String {
+    format!("password-of-{user}")
+}
