@@ -1,0 +1,75 @@
+# One build stage and one named target for each image of compose.yaml. It is valid for BuildKit
+# and for the legacy builder, hence without --mount and heredocs; and since the latter builds all
+# stages before the one it is asked for, those that need no build come first.
+
+FROM nats:2.14-alpine AS queue
+RUN mkdir -p /data /credentials/web /credentials/calculator /credentials/websocket \
+    && chown -R 65532:65532 /data /credentials \
+    && chmod -R 0700 /data /credentials
+COPY services/queue/entrypoint.sh /usr/local/bin/entrypoint.sh
+COPY services/queue/nats-server.conf /etc/nats/nats-server.conf
+USER 65532:65532
+ENTRYPOINT ["entrypoint.sh"]
+CMD []
+
+FROM nginx:1.28 AS nginx
+COPY services/nginx/ /etc/nginx/
+# What the entrypoint makes of the templates goes where nginx.conf includes it.
+ENV NGINX_ENVSUBST_OUTPUT_DIR=/run/nginx \
+    NGINX_ENVSUBST_FILTER=^(POST_RATE|POST_BURST|SOCKETS_PER_ADDRESS)$ \
+    NGINX_ENTRYPOINT_QUIET_LOGS=1
+# Where this nginx is too old for upstreams.conf, the other file takes its place; and the whole
+# configuration has to be valid.
+RUN install --directory --owner 101 --group 101 --mode 0700 /run/nginx \
+    && cd /etc/nginx \
+    && if ! nginx -t -q; then mv upstreams-before-1.27.3.conf upstreams.conf; fi \
+    && POST_RATE=1 POST_BURST=1 SOCKETS_PER_ADDRESS=1 /docker-entrypoint.sh nginx -t \
+    && rm -rf /run/nginx/*
+USER 101:101
+EXPOSE 8080
+
+FROM rust:1.95-slim-trixie AS tools
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3 python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+RUN cargo install --locked cargo-chef@0.1.78 && rm -rf /usr/local/cargo/registry
+RUN python3 -m venv /opt/maturin && /opt/maturin/bin/pip install --no-cache-dir maturin==1.16.0
+WORKDIR /src
+
+# The manifests of all crates, found and not listed, and nothing else: the next stage's cache
+# stays good until one of them changes.
+FROM tools AS plan
+COPY . .
+RUN cargo chef prepare --recipe-path /recipe.json
+
+FROM tools AS build
+COPY --from=plan /recipe.json /recipe.json
+RUN cargo chef cook --release --locked --recipe-path /recipe.json --package calculator --package websocket --package web
+COPY . .
+RUN cargo build --release --locked --package calculator --package websocket
+RUN /opt/maturin/bin/maturin build --release --locked --manifest-path services/web/Cargo.toml --out /wheels
+
+# What calculator and websocket share. 65532 is every service's user but nginx's. A volume that is
+# mounted for the first time takes the owner of its mount point, whichever image comes first.
+FROM debian:trixie-slim AS service
+RUN install --directory --owner 65532 --group 65532 --mode 0700 /run/credentials
+USER 65532:65532
+
+FROM service AS calculator
+COPY --from=build /src/target/release/calculator /usr/local/bin/calculator
+ENTRYPOINT ["calculator"]
+
+FROM service AS websocket
+COPY --from=build /src/target/release/websocket /usr/local/bin/websocket
+EXPOSE 8000
+ENTRYPOINT ["websocket"]
+
+FROM python:3.13-slim-trixie AS web
+RUN install --directory --owner 65532 --group 65532 --mode 0700 /run/credentials
+COPY services/web/requirements.txt /tmp/requirements.txt
+RUN pip install --no-cache-dir --requirement /tmp/requirements.txt
+COPY --from=build /wheels /tmp/wheels
+RUN pip install --no-cache-dir --no-deps /tmp/wheels/*.whl
+USER 65532:65532
+EXPOSE 8000
+CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--no-ws", "--factory", "web:create_app"]
