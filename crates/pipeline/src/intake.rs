@@ -1,6 +1,7 @@
 //! `POST /fib` without a web framework: from content type and body to an answer. Every HTTP face
 //! calls this, so that they cannot differ.
 
+use http::StatusCode;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ pub struct Accepted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// The HTTP status.
-    pub status: u16,
+    pub status: StatusCode,
     /// The media type of `body`.
     pub content_type: &'static str,
     /// The value of `Retry-After` in seconds, if that header belongs to the answer.
@@ -56,7 +57,7 @@ impl From<&Job> for Accepted {
 impl From<Accepted> for Reply {
     fn from(accepted: Accepted) -> Self {
         Self {
-            status: 202,
+            status: StatusCode::ACCEPTED,
             content_type: "application/json",
             retry_after_s: None,
             body: json::encode(&accepted),
@@ -67,7 +68,7 @@ impl From<Accepted> for Reply {
 impl From<Problem> for Reply {
     fn from(problem: Problem) -> Self {
         Self {
-            status: problem.status().as_u16(),
+            status: problem.status(),
             content_type: Problem::CONTENT_TYPE,
             retry_after_s: problem.retry_after(),
             body: problem.body(),

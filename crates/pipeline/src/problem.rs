@@ -27,7 +27,9 @@ impl Problem {
     /// The media type of [`Problem::body`].
     pub const CONTENT_TYPE: &'static str = "application/problem+json";
 
-    pub(crate) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+    /// A problem of the given status; `detail` is a sentence for whoever sent the request.
+    #[must_use]
+    pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
             detail: detail.into(),
@@ -35,7 +37,9 @@ impl Problem {
         }
     }
 
-    pub(crate) fn retry_after_s(self, seconds: u32) -> Self {
+    /// The same problem, with the advice to try again after so many seconds.
+    #[must_use]
+    pub fn retry_after_s(self, seconds: u32) -> Self {
         Self {
             retry_after_s: Some(seconds),
             ..self

@@ -60,13 +60,17 @@ pub enum PublishError {
 }
 
 impl Queue {
-    /// A queue that NATS carries. Connects in the background and again whenever it has to.
+    /// A queue that NATS carries, as its user of that name. Connects in the background and again
+    /// whenever it has to.
     ///
     /// # Errors
     ///
     /// When `options` can never lead to a connection, such as an address that is none.
-    pub async fn connect(options: &JetStreamOptions) -> Result<Self, async_nats::ConnectError> {
-        JetStream::connect(options)
+    pub async fn connect(
+        options: &JetStreamOptions,
+        user: &str,
+    ) -> Result<Self, async_nats::ConnectError> {
+        JetStream::connect(options, user)
             .await
             .map(|queue| Self(Kind::JetStream(Arc::new(queue))))
     }

@@ -40,7 +40,7 @@ const TAIL_LIMITS: Limits = Limits {
     age: results::MAX_AGE,
 };
 
-/// Where the queue is and who asks.
+/// Where the queue is, and what proves who asks.
 #[derive(Debug, Clone, clap::Args)]
 pub struct JetStreamOptions {
     /// Address of the NATS server.
@@ -51,10 +51,7 @@ pub struct JetStreamOptions {
         default_value = "nats://127.0.0.1:4222"
     )]
     pub url: async_nats::ServerAddr,
-    /// User to connect as; it must be the one whose permissions fit the service.
-    #[arg(long = "queue-user", env = "QUEUE_USER", value_name = "QUEUE_USER")]
-    pub user: String,
-    /// File with the user's password. Read at each attempt to connect, so it may appear later and
+    /// File with the password of the service's queue user. Read at each attempt to connect, so it may appear later and
     /// may change.
     #[arg(
         long = "queue-password-file",
@@ -71,8 +68,11 @@ pub(super) struct JetStream {
 }
 
 impl JetStream {
-    pub(super) async fn connect(options: &JetStreamOptions) -> Result<Self, ConnectError> {
-        let (client, link) = link::connect(options).await?;
+    pub(super) async fn connect(
+        options: &JetStreamOptions,
+        user: &str,
+    ) -> Result<Self, ConnectError> {
+        let (client, link) = link::connect(options, user).await?;
         let context = jetstream::ContextBuilder::new()
             .timeout(ACK_TIMEOUT)
             .build(client);

@@ -175,7 +175,7 @@ async fn a_service_may_start_before_its_password_exists() {
     let mut stage = Stage::jetstream().await;
     let mut options = options(stage.server(), "calculator");
     options.password_file = stage.server().password_file("late");
-    let queue = Queue::connect(&options).await.unwrap();
+    let queue = Queue::connect(&options, "calculator").await.unwrap();
     assert!(!queue.is_ready());
     std::fs::copy(
         stage.server().password_file("calculator"),

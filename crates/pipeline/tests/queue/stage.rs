@@ -80,7 +80,7 @@ pub(crate) async fn fed_log(queue: &Queue) -> (Log, JoinSet<()>) {
 }
 
 pub(crate) async fn connect(server: &NatsServer, user: &str) -> Queue {
-    Queue::connect(&options(server, user))
+    Queue::connect(&options(server, user), user)
         .await
         .expect("an address")
 }
@@ -88,7 +88,6 @@ pub(crate) async fn connect(server: &NatsServer, user: &str) -> Queue {
 pub(crate) fn options(server: &NatsServer, user: &str) -> JetStreamOptions {
     JetStreamOptions {
         url: server.url().parse().expect("an address"),
-        user: user.into(),
         password_file: server.password_file(user),
     }
 }

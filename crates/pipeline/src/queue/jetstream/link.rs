@@ -21,14 +21,17 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connects in the background, for ever.
-pub(super) async fn connect(options: &JetStreamOptions) -> Result<(Client, Link), ConnectError> {
+pub(super) async fn connect(
+    options: &JetStreamOptions,
+    user: &str,
+) -> Result<(Client, Link), ConnectError> {
     let (state, link) = watch::channel(State {
         connections: 0,
         connected: false,
     });
-    let (user, password_file) = (options.user.clone(), options.password_file.clone());
+    let (name, password_file) = (user.to_owned(), options.password_file.clone());
     let client = ConnectOptions::with_auth_callback(move |_nonce| {
-        let (user, password_file) = (user.clone(), password_file.clone());
+        let (name, password_file) = (name.clone(), password_file.clone());
         async move {
             let password = std::fs::read_to_string(&password_file).map_err(|error| {
                 AuthError::new(format!(
@@ -37,13 +40,13 @@ pub(super) async fn connect(options: &JetStreamOptions) -> Result<(Client, Link)
                 ))
             })?;
             let mut auth = Auth::new();
-            auth.username = Some(user);
+            auth.username = Some(name);
             auth.password = Some(password.trim_end().to_owned());
             Ok(auth)
         }
     })
-    .name(&options.user)
-    .custom_inbox_prefix(format!("_INBOX_{}", options.user))
+    .name(user)
+    .custom_inbox_prefix(format!("_INBOX_{user}"))
     .retry_on_initial_connect()
     .connection_timeout(CONNECTION_TIMEOUT)
     .ping_interval(PING_INTERVAL)

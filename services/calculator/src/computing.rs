@@ -1,0 +1,72 @@
+//! A computation on a thread of its own, watched and cancelled from async code.
+
+use std::{
+    num::NonZeroUsize,
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use fibonacci::{Decimal, Error};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, spawn_blocking},
+};
+
+/// A computation under way. Dropped, it stops.
+#[derive(Debug)]
+pub(crate) struct Computing {
+    result: JoinHandle<Result<Decimal, Error>>,
+    progress: watch::Receiver<f64>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Computing {
+    /// Starts to work out F(`n`).
+    pub(crate) fn start(n: u64, threads: NonZeroUsize) -> Self {
+        let (fraction, progress) = watch::channel(0.0);
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&cancelled);
+        let result = spawn_blocking(move || {
+            fibonacci::compute(n, threads.get(), &mut |done| {
+                fraction.send_replace(done);
+                if stop.load(Ordering::Relaxed) {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })
+        });
+        Self {
+            result,
+            progress,
+            cancelled,
+        }
+    }
+
+    /// The part of the work that is done, from 0 to 1.
+    pub(crate) fn fraction(&self) -> f64 {
+        *self.progress.borrow()
+    }
+
+    /// Waits for the number. Dropping the future stops nothing.
+    ///
+    /// # Panics
+    ///
+    /// If the computation did.
+    pub(crate) async fn finished(&mut self) -> Result<Decimal, Error> {
+        match (&mut self.result).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_cancelled) => Err(Error::Cancelled),
+        }
+    }
+}
+
+impl Drop for Computing {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,60 @@
+//! What can be set.
+
+use std::{net::SocketAddr, num::NonZeroUsize, thread};
+
+use pipeline::JetStreamOptions;
+
+/// Works out Fibonacci numbers that come as jobs over a queue.
+#[derive(Debug, clap::Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub struct Args {
+    /// What to do instead of being the daemon.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Where to answer health checks.
+    #[arg(
+        long,
+        env = "HEALTH_LISTEN",
+        value_name = "HEALTH_LISTEN",
+        default_value = "127.0.0.1:8081"
+    )]
+    pub health_listen: SocketAddr,
+    /// The queue.
+    #[command(flatten)]
+    pub queue: JetStreamOptions,
+    /// How much to take on.
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// What the binary does besides its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
+pub enum Command {
+    /// Ask the daemon on this machine whether it is ready.
+    Healthcheck,
+}
+
+/// How much a calculator takes on.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Limits {
+    /// How many small jobs to compute at once, and how many threads a large one may use. The
+    /// number of cores unless set.
+    #[arg(long, env = "THREADS", value_name = "THREADS", default_value_t = cores())]
+    pub threads: NonZeroUsize,
+    /// The most memory in MiB that one number may need.
+    #[arg(
+        long,
+        env = "MEMORY_LIMIT_MIB",
+        value_name = "MEMORY_LIMIT_MIB",
+        default_value_t = 1024
+    )]
+    pub memory_limit_mib: u64,
+}
+
+fn cores() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}

@@ -1,0 +1,16 @@
+//! The calculator daemon, and its own health check.
+
+use std::process::ExitCode;
+
+use calculator::{Args, Command};
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    daemon::init_logging();
+    daemon::exit_code(match args.command {
+        Some(Command::Healthcheck) => daemon::health::probe(args.health_listen),
+        None => daemon::until_terminated(|shutdown| calculator::serve(args, shutdown)).await,
+    })
+}
