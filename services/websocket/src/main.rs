@@ -1,0 +1,16 @@
+//! The websocket server, and its own health check.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use websocket::{Args, Command};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    daemon::init_logging();
+    daemon::exit_code(match args.command {
+        Some(Command::Healthcheck) => daemon::health::probe(args.listen),
+        None => daemon::until_terminated(|shutdown| websocket::serve(args, shutdown)).await,
+    })
+}

@@ -1,0 +1,339 @@
+//! The sockets, as their clients see them.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use futures_util::{SinkExt, StreamExt};
+use pipeline::{Audience, ClientToken, Event, Queue, Timings};
+use serde_json::{Value, json};
+use testkit::within;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{
+        Bytes, Message, client::IntoClientRequest, http::HeaderValue, protocol::CloseFrame,
+    },
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use websocket::Limits;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+const TOKEN: &str = "0123456789abcdef";
+
+/// A websocket server on a queue in memory.
+struct Stage {
+    queue: Queue,
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Stage {
+    async fn start() -> Self {
+        Self::with_max_sockets(100).await
+    }
+
+    async fn with_max_sockets(max_sockets: usize) -> Self {
+        let queue = Queue::in_process();
+        let (log, feed) = queue.log();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let limits = Limits {
+            allowed_origins: vec!["https://friend.example".parse().expect("an origin")],
+            max_sockets,
+        };
+        let shutdown = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(websocket::run(
+            listener,
+            log,
+            feed,
+            limits,
+            Router::new(),
+            shutdown.clone(),
+        ));
+        Self {
+            queue,
+            address,
+            shutdown,
+            tasks,
+        }
+    }
+
+    async fn open(&self, query: &str) -> Socket {
+        let url = format!("ws://{}/ws{query}", self.address);
+        within("a socket", connect_async(url))
+            .await
+            .expect("a socket")
+            .0
+    }
+
+    async fn open_from(&self, origin: &'static str) -> Socket {
+        let url = format!("ws://{}/ws", self.address);
+        let mut request = url.into_client_request().expect("a request");
+        request
+            .headers_mut()
+            .insert("origin", HeaderValue::from_static(origin));
+        connect_async(request).await.expect("a socket").0
+    }
+
+    async fn publish(&self, audience: &Audience, event: &Event) {
+        self.queue
+            .publish(audience, event)
+            .await
+            .expect("an event that is stored");
+    }
+
+    /// Stops the server, and raises what it failed with.
+    async fn stop(mut self) {
+        self.shutdown.cancel();
+        let ended = within("a server that has ended", self.tasks.join_next()).await;
+        ended.expect("a task").expect("no panic").expect("no error");
+    }
+}
+
+fn private() -> Audience {
+    Audience::Client(TOKEN.parse::<ClientToken>().expect("a token"))
+}
+
+fn result(id: Uuid) -> Event {
+    let timings = Timings {
+        queued_us: 1,
+        computed_us: 2,
+    };
+    Event::Result {
+        id,
+        n: 10,
+        digits: 2,
+        value: Some("55".into()),
+        parts: None,
+        timings,
+    }
+}
+
+async fn message(socket: &mut Socket) -> Value {
+    match within("a message", socket.next()).await {
+        Some(Ok(Message::Text(text))) => serde_json::from_str(&text).expect("JSON"),
+        other => panic!("not a message: {other:?}"),
+    }
+}
+
+async fn close_code(socket: &mut Socket) -> u16 {
+    match within("a close", socket.next()).await {
+        Some(Ok(Message::Close(Some(CloseFrame { code, .. })))) => code.into(),
+        other => panic!("not a close: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_bare_socket_gets_one_message_for_each_broadcast_job() {
+    let stage = Stage::start().await;
+    let mut socket = stage.open("").await;
+    let id = Uuid::now_v7();
+    stage.publish(&private(), &result(Uuid::now_v7())).await;
+    stage
+        .publish(
+            &Audience::Public,
+            &Event::Started {
+                id,
+                n: 10,
+                attempt: 1,
+            },
+        )
+        .await;
+    stage.publish(&Audience::Public, &result(id)).await;
+    let message = message(&mut socket).await;
+    assert!(message["seq"].is_u64());
+    assert_eq!(
+        message,
+        json!({
+            "type": "result", "seq": message["seq"], "id": id.to_string(), "n": 10, "digits": 2,
+            "value": "55", "timings": {"queued": 1, "computed": 2},
+        })
+    );
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_gets_its_own_events_and_the_broadcasts_and_resumes_after_any() {
+    let stage = Stage::start().await;
+    let mut socket = stage.open(&format!("?client={TOKEN}")).await;
+    let mut stranger = stage.open("?client=another-token-of-16").await;
+    let ids = [(); 4].map(|()| Uuid::now_v7());
+    for (index, id) in ids.into_iter().enumerate() {
+        let audience = if index % 2 == 0 {
+            private()
+        } else {
+            Audience::Public
+        };
+        stage.publish(&audience, &result(id)).await;
+    }
+    let mut seqs = Vec::new();
+    for id in ids {
+        let message = message(&mut socket).await;
+        assert_eq!(message["id"], id.to_string());
+        seqs.push(message["seq"].as_u64().unwrap());
+    }
+    assert!(seqs.is_sorted());
+    assert_eq!(message(&mut stranger).await["id"], ids[1].to_string());
+    for (index, seq) in seqs.iter().enumerate().take(3) {
+        let mut resumed = stage.open(&format!("?client={TOKEN}&since={seq}")).await;
+        for id in &ids[index + 1..] {
+            assert_eq!(message(&mut resumed).await["id"], id.to_string());
+        }
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_place_that_is_not_held_is_told_as_a_gap() {
+    let stage = Stage::start().await;
+    let mut socket = stage.open(&format!("?client={TOKEN}&since=1")).await;
+    let gap = message(&mut socket).await;
+    assert_eq!(gap, json!({"type": "gap", "seq": gap["seq"]}));
+    let mut resumed = stage
+        .open(&format!("?client={TOKEN}&since={}", gap["seq"]))
+        .await;
+    stage.publish(&private(), &result(Uuid::now_v7())).await;
+    assert_eq!(message(&mut resumed).await["type"], "result");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_query_or_origin_closes_with_1008() {
+    let stage = Stage::start().await;
+    for query in [
+        "?client=short",
+        "?client=",
+        "?client=0123456789abcdef&since=x",
+    ] {
+        assert_eq!(
+            close_code(&mut stage.open(query).await).await,
+            1008,
+            "{query}"
+        );
+    }
+    for origin in ["null", "https://evil.example"] {
+        assert_eq!(
+            close_code(&mut stage.open_from(origin).await).await,
+            1008,
+            "{origin}"
+        );
+    }
+    let mut friend = stage.open_from("https://friend.example").await;
+    stage
+        .publish(&Audience::Public, &result(Uuid::now_v7()))
+        .await;
+    assert_eq!(message(&mut friend).await["type"], "result");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_frame_over_4_kib_closes_with_1009_and_a_short_one_does_nothing() {
+    let stage = Stage::start().await;
+    let mut socket = stage.open("").await;
+    for frame in [
+        Message::text("x".repeat(4096)),
+        Message::binary(vec![0; 4096]),
+    ] {
+        socket.send(frame).await.unwrap();
+    }
+    socket
+        .send(Message::Ping(Bytes::from_static(b"here?")))
+        .await
+        .unwrap();
+    let pong = within("a pong", socket.next()).await.unwrap().unwrap();
+    assert_eq!(pong, Message::Pong(Bytes::from_static(b"here?")));
+    socket.send(Message::text("x".repeat(4097))).await.unwrap();
+    assert_eq!(close_code(&mut socket).await, 1009);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn one_socket_too_many_closes_with_1013_until_another_closes() {
+    let stage = Stage::with_max_sockets(1).await;
+    let mut first = stage.open("").await;
+    assert_eq!(close_code(&mut stage.open("").await).await, 1013);
+    first.close(None).await.unwrap();
+    while within("the end", first.next()).await.is_some() {}
+    let socket = testkit::eventually("a place", async || {
+        let mut socket = stage.open("").await;
+        stage
+            .publish(&Audience::Public, &result(Uuid::now_v7()))
+            .await;
+        match within("a message", socket.next()).await {
+            Some(Ok(Message::Text(_))) => Some(socket),
+            _ => None,
+        }
+    });
+    drop(socket.await);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_closes_every_socket_with_1001() {
+    let stage = Stage::start().await;
+    let mut sockets = [
+        stage.open("").await,
+        stage.open(&format!("?client={TOKEN}")).await,
+    ];
+    stage.shutdown.cancel();
+    for socket in &mut sockets {
+        assert_eq!(close_code(socket).await, 1001);
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_delays_only_itself() {
+    const PARTS: u32 = 64;
+    let stage = Stage::start().await;
+    let mut stopped = stage.open("").await;
+    let mut reader = stage.open("").await;
+    let id = Uuid::now_v7();
+    for index in 0..PARTS {
+        let value = "7".repeat(512 * 1024);
+        stage
+            .publish(
+                &Audience::Public,
+                &Event::Part {
+                    id,
+                    n: 1,
+                    index,
+                    parts: PARTS,
+                    value,
+                },
+            )
+            .await;
+    }
+    for index in 0..PARTS {
+        assert_eq!(message(&mut reader).await["index"], index);
+    }
+    for index in 0..PARTS {
+        assert_eq!(message(&mut stopped).await["index"], index);
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_plain_request_is_told_to_upgrade() {
+    let stage = Stage::start().await;
+    let mut stream = TcpStream::connect(stage.address).await.unwrap();
+    stream
+        .write_all(b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    within("an answer", stream.read_to_string(&mut answer))
+        .await
+        .unwrap();
+    assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    stage.stop().await;
+}
