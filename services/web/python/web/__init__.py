@@ -1,0 +1,37 @@
+"""The page and POST /fib. What the routes do is in Rust; this is their shell."""
+
+from flask import Flask, Response, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from web._web import BODY_LIMIT, Intake, Reply, problem
+
+__all__ = ["create_app"]
+
+
+def create_app() -> Flask:
+    """Makes the app, with the one queue connection of the process that it will run in."""
+    app = Flask(__name__)
+    app.config.update(MAX_CONTENT_LENGTH=BODY_LIMIT, PROVIDE_AUTOMATIC_OPTIONS=False)
+    intake = Intake()
+
+    @app.get("/")
+    def page() -> str:
+        return render_template("index.html")
+
+    @app.post("/fib")
+    def fib() -> Response:
+        return _response(intake.accept(request.content_type, request.get_data()))
+
+    @app.errorhandler(HTTPException)
+    def refuse(error: HTTPException) -> Response:
+        response = _response(problem(error.code or 500))
+        # A 405 names the methods that are allowed.
+        for name, value in error.get_headers():
+            response.headers.setdefault(name, value)
+        return response
+
+    return app
+
+
+def _response(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, reply.headers)

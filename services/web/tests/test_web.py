@@ -1,0 +1,125 @@
+"""The two routes, on a real queue."""
+
+import asyncio
+import json
+import time
+from uuid import UUID
+
+import nats
+import pytest
+from conftest import Server
+from flask.testing import FlaskClient
+from nats.aio.client import Client
+from nats.js.api import RetentionPolicy, StreamConfig
+
+from web import create_app
+
+
+async def declare_jobs(server: Server) -> None:
+    """Declares the stream, as the calculator does."""
+    calculator = await connect(server)
+    config = StreamConfig(name="JOBS", subjects=["jobs.small", "jobs.large"], retention=RetentionPolicy.WORK_QUEUE)
+    await calculator.jetstream().add_stream(config)
+    await calculator.close()
+
+
+async def take_job(server: Server, lane: str) -> dict[str, object]:
+    """Takes the next job of a lane, as the calculator does."""
+    calculator = await connect(server)
+    lanes = await calculator.jetstream().pull_subscribe(f"jobs.{lane}", durable=lane, stream="JOBS")
+    [message] = await lanes.fetch(1, timeout=5)
+    await message.ack_sync()
+    await calculator.close()
+    job: dict[str, object] = json.loads(message.data)
+    return job
+
+
+async def connect(server: Server) -> Client:
+    password = server.password_file("calculator").read_text()
+    return await nats.connect(server.url, user="calculator", password=password, inbox_prefix="_INBOX_calculator")
+
+
+def test_there_are_two_routes_and_static_files(client: FlaskClient) -> None:
+    implied = {"HEAD", "OPTIONS"}
+    routes = {(rule.rule, *((rule.methods or set()) - implied)) for rule in client.application.url_map.iter_rules()}
+    assert routes == {("/", "GET"), ("/fib", "POST"), ("/static/<path:filename>", "GET")}
+
+
+def test_the_page_has_one_input_and_one_button(client: FlaskClient) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    assert page.content_type.startswith("text/html")
+    assert page.text.count("<input") == 1
+    assert page.text.count('type="submit"') == 1
+
+
+@pytest.mark.parametrize(("n", "lane"), [(10, "small"), (2_000_000, "large")])
+def test_a_submission_is_a_job_in_the_queue(client: FlaskClient, server: Server, n: int, lane: str) -> None:
+    asyncio.run(declare_jobs(server))
+    answer = client.post("/fib", json={"n": n, "client": "0123456789abcdef"})
+    assert answer.status_code == 202
+    assert answer.content_type == "application/json"
+    accepted = answer.get_json()
+    assert UUID(accepted["id"]).version == 7
+    assert accepted == {"id": accepted["id"], "n": n}
+    job = asyncio.run(take_job(server, lane))
+    assert job == {**accepted, "client": "0123456789abcdef", "accepted_us": job["accepted_us"]}
+
+
+def test_an_id_used_again_queues_nothing_new(client: FlaskClient, server: Server) -> None:
+    asyncio.run(declare_jobs(server))
+    first = {"n": "1", "id": "0198c2f0-6a7e-7000-8000-00000000000a"}
+    answers = [client.post("/fib", data=data) for data in (first, first, {"n": "2"})]
+    assert [answer.status_code for answer in answers] == [202, 202, 202]
+    assert answers[0].data == answers[1].data
+    assert [asyncio.run(take_job(server, "small"))["n"] for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "content_type", "status"),
+    [
+        ("POST", "/fib", b"{", "application/json", 400),
+        ("POST", "/fib", b'{"n":1.5}', "application/json", 422),
+        ("POST", "/fib", b"n=3000001", "application/x-www-form-urlencoded", 422),
+        ("POST", "/fib", b"n=1", "text/plain", 415),
+        ("POST", "/fib", b"n=1", None, 415),
+        ("POST", "/fib", b"n=1&x=" + b"y" * 1024, "application/x-www-form-urlencoded", 413),
+        ("GET", "/fib", b"", None, 405),
+        ("OPTIONS", "/fib", b"", None, 405),
+        ("POST", "/", b"", None, 405),
+        ("GET", "/nowhere", b"", None, 404),
+        ("GET", "/static/../__init__.py", b"", None, 404),
+    ],
+)
+def test_a_refusal_is_a_problem_that_says_what_to_do(  # noqa: PLR0917 - a row of the table above
+    client: FlaskClient, method: str, path: str, body: bytes, content_type: str | None, status: int
+) -> None:
+    answer = client.open(path, method=method, data=body, content_type=content_type)
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+    problem = answer.get_json()
+    assert problem["status"] == status
+    assert problem["detail"].endswith(".")
+    assert ("Allow" in answer.headers) == (status == 405)
+
+
+def test_without_a_queue_there_is_a_503_within_two_seconds(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUEUE_URL", "nats://127.0.0.1:1")
+    monkeypatch.setenv("QUEUE_PASSWORD_FILE", str(server.password_file("web")))
+    client = create_app().test_client()
+    start = time.monotonic()
+    answer = client.post("/fib", data={"n": "10"})
+    assert time.monotonic() - start < 2
+    assert answer.status_code == 503
+    assert answer.get_json()["status"] == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize(("variable", "value"), [("MAX_N", "many"), ("QUEUE_URL", "not an address")])
+def test_a_wrong_setting_stops_the_process_and_is_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv("QUEUE_PASSWORD_FILE", str(server.password_file("web")))
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=variable):
+        create_app()
