@@ -108,7 +108,9 @@ export class Connection {
     const socket = this.#socket;
     this.#socket = null;
     if (socket === null) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
+    socket.onmessage = socket.onclose = null;
+    // Closing a socket that is still opening is an error in the browser's console.
+    socket.onopen = () => socket.close();
+    if (socket.readyState === WebSocket.OPEN) socket.close();
   }
 }
