@@ -1,0 +1,136 @@
+"""Options and fixtures: where the system under test is, a client of it, and a browser."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from .browser import launch
+from .client import Client
+from .stack import Stack
+
+_ARTIFACTS = Path(__file__).parent / "artifacts"
+
+_failed = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fibwire")
+    group.addoption("--base-url", default="http://127.0.0.1:8080", help="where the system under test answers")
+    group.addoption("--compose-project", help="the compose project behind it; adds the tests that restart and kill")
+    group.addoption("--max-n", type=int, default=100_000_000, help="MAX_N of the system under test")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--compose-project") is not None:
+        return
+    away = [item for item in items if item.get_closest_marker("compose")]
+    if away:
+        config.hook.pytest_deselected(items=away)
+        items[:] = [item for item in items if item not in away]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    project = config.getoption("--compose-project")
+    containers = "tests of containers deselected (no --compose-project)" if project is None else f"project {project}"
+    return f"fibwire: {config.getoption('--base-url')}, {containers}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:  # the type that a wrapper has; pytest sends the report through it
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    if report.when == "call":
+        item.stash[_failed] = report.failed
+    return report  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def base_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.config.getoption("--base-url")
+    return url.rstrip("/")
+
+
+@pytest.fixture(scope="session")
+def max_n(request: pytest.FixtureRequest) -> int:
+    limit: int = request.config.getoption("--max-n")
+    return limit
+
+
+@pytest.fixture
+def client(base_url: str) -> Iterator[Client]:
+    with Client(base_url) as client:
+        yield client
+
+
+@pytest.fixture
+def other(base_url: str) -> Iterator[Client]:
+    """A second client, with another private token."""
+    with Client(base_url) as client:
+        yield client
+
+
+@pytest.fixture
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """The compose stack, all of it healthy before and after."""
+    stack = Stack(request.config.getoption("--compose-project"))
+    stack.wait_until_healthy()
+    yield stack
+    stack.wait_until_healthy()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright, launch(playwright) as browser:
+        yield browser
+
+
+NewPage = Callable[..., Page]
+
+
+@pytest.fixture
+def new_page(browser: Browser, base_url: str, request: pytest.FixtureRequest) -> Iterator[NewPage]:
+    """Opens pages, each a person of its own; in the end no console may hold an unexpected error."""
+    contexts: list[BrowserContext] = []
+    errors: list[str] = []
+    marker = request.node.get_closest_marker("browser_errors")
+    expected = [] if marker is None else list(marker.args)
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            errors.append(message.text)
+
+    def new_page(url: str = "/", **options: object) -> Page:
+        context = browser.new_context(base_url=base_url, **options)  # type: ignore[arg-type]
+        context.set_default_timeout(30_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", on_console)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url)
+        return page
+
+    yield new_page
+
+    if request.node.stash.get(_failed, False):
+        _ARTIFACTS.mkdir(exist_ok=True)
+        for number, context in enumerate(contexts):
+            for page in context.pages:
+                name = re.sub(r"\W+", "-", request.node.name)
+                page.screenshot(path=_ARTIFACTS / f"{name}-{number}.png", full_page=True)
+                print(f"what the browser showed: {_ARTIFACTS.name}/{name}-{number}.png")
+    for context in contexts:
+        context.close()
+    unexpected = [error for error in errors if not any(text in error for text in expected)]
+    assert unexpected == [], "errors in the browser's console"
+
+
+@pytest.fixture
+def page(new_page: NewPage) -> Page:
+    """The page, open and connected."""
+    page = new_page()
+    page.locator("#connection[data-state=connected]").wait_for()
+    return page

@@ -1,0 +1,108 @@
+"""The compose stack seen from outside: its containers, their processes and their networks."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .eventually import eventually
+
+SERVICES = ("nginx", "web", "queue", "calculator", "websocket")
+
+_COMMAND_S = 60
+_HEALTHY_S = 60
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running containers of one compose project."""
+
+    project: str
+
+    def container(self, service: str) -> "Container":
+        labels = {"com.docker.compose.project": self.project, "com.docker.compose.service": service}
+        filters = [part for key, value in labels.items() for part in ("--filter", f"label={key}={value}")]
+        ids = docker("ps", "--all", "--quiet", "--no-trunc", *filters).split()
+        assert len(ids) == 1, f"service {service} of project {self.project} has containers {ids}"
+        return Container(service, ids[0])
+
+    def containers(self) -> list["Container"]:
+        return [self.container(service) for service in SERVICES]
+
+    def wait_until_healthy(self) -> None:
+        for container in self.containers():
+            container.wait_until_healthy()
+
+
+@dataclass(frozen=True)
+class Container:
+    service: str
+    id: str
+
+    def inspect(self) -> dict[str, Any]:
+        inspected: list[dict[str, Any]] = json.loads(docker("inspect", self.id))
+        return inspected[0]
+
+    @property
+    def pid(self) -> int:
+        pid = self.inspect()["State"]["Pid"]
+        assert pid > 0, f"{self.service} is not running"
+        return int(pid)
+
+    def restart(self) -> None:
+        docker("restart", self.id)
+
+    def stop(self) -> None:
+        docker("stop", self.id)
+
+    def start(self) -> None:
+        docker("start", self.id)
+
+    def kill(self) -> None:
+        """SIGKILL from outside, as the kernel would do: docker does not know, so its restart policy applies."""
+        before = self.inspect()
+        os.kill(before["State"]["Pid"], signal.SIGKILL)
+        eventually(
+            lambda: self.inspect()["State"]["StartedAt"] != before["State"]["StartedAt"],
+            f"{self.service} coming back by itself",
+            _HEALTHY_S,
+        )
+
+    def wait_until_healthy(self) -> None:
+        eventually(
+            lambda: self.inspect()["State"]["Health"]["Status"] == "healthy",
+            f"{self.service} being healthy (docker logs {self.id[:12]})",
+            _HEALTHY_S,
+        )
+
+    def networks(self) -> dict[str, str]:
+        """The name of each network it is on, and its address there."""
+        networks = self.inspect()["NetworkSettings"]["Networks"]
+        return {name: network["IPAddress"] for name, network in networks.items()}
+
+    def exec(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return run("docker", "exec", self.id, *command)
+
+    def in_its_network(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command of this machine with the container's network, whatever its image holds."""
+        nsenter = shutil.which("nsenter")
+        assert nsenter is not None, "nsenter (util-linux) is needed"
+        return run(nsenter, "--target", str(self.pid), "--net", *command)
+
+    def proc(self, file: str) -> str:
+        """A file of /proc about its main process."""
+        return Path(f"/proc/{self.pid}/{file}").read_text()
+
+
+def docker(*arguments: str) -> str:
+    done = run("docker", *arguments)
+    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_S, check=False)
