@@ -1,0 +1,136 @@
+"""The page for people who use a keyboard, a screen reader, a phone, the dark, or less motion."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .client import Client
+from .conftest import NewPage
+from .expected import fibonacci
+from .test_page import ask, card, shows
+
+# WCAG 2.2 AA for text of ordinary size.
+_CONTRAST = 4.5
+
+
+def test_everything_can_be_reached_and_used_with_tab_and_enter(page: Page) -> None:
+    expect(page.locator("#n")).to_be_focused()
+    page.keyboard.type("1000")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Compute")).to_be_focused()
+    page.keyboard.press("Space")
+    shows(page, 1000)
+    page.keyboard.press("Tab")
+    copy = card(page, 1000).get_by_role("button", name="Copy")
+    expect(copy).to_be_focused()
+    outline = copy.evaluate("element => getComputedStyle(element).outlineStyle")
+    assert outline == "solid", "the focus cannot be seen"
+
+
+def test_names_roles_and_landmarks_are_told(page: Page) -> None:
+    ask(page, "10")
+    shows(page, 10)
+    expect(page).to_have_title("fibwire")
+    assert page.locator("html").get_attribute("lang") == "en"
+    expect(page.get_by_role("heading", level=1)).to_have_count(1)
+    expect(page.get_by_role("main")).to_have_count(1)
+    expect(page.get_by_role("banner")).to_have_count(1)
+    expect(page.get_by_role("textbox", name="Which Fibonacci number?")).to_have_count(1)
+    expect(page.get_by_role("textbox")).to_have_accessible_description(re.compile("whole number"))
+    expect(page.get_by_role("button", name="Compute")).to_have_count(1)
+    expect(page.get_by_role("region", name="Your results")).to_be_visible()
+    expect(page.get_by_role("heading", name="F(10)", level=3)).to_be_visible()
+    expect(page.get_by_role("listitem")).to_have_count(1)
+    expect(card(page, 10).get_by_role("button", name="Copy")).to_have_accessible_description("F(10)")
+    for button in page.get_by_role("button").all():
+        expect(button).to_have_accessible_name(re.compile(r"\w"))
+    ids = page.locator("[id]").evaluate_all("elements => elements.map(element => element.id)")
+    assert len(ids) == len(set(ids)), ids
+
+
+def test_a_screen_reader_hears_of_the_connection_and_of_each_result(page: Page) -> None:
+    expect(page.get_by_role("status").first).to_have_text("Connected")
+    ask(page, "10")
+    expect(page.locator("#news")).to_have_text("F(10) is 55.")
+    ask(page, "1000")
+    expect(page.locator("#news")).to_have_text("F(1000) is ready, 209 digits.")
+
+
+@pytest.mark.parametrize("width", [320, 375, 768])
+def test_nothing_is_wider_than_the_screen(new_page: NewPage, client: Client, width: int) -> None:
+    page = new_page(viewport={"width": width, "height": 640})
+    for n in (10, 1000, 100_000):
+        ask(page, str(n))
+        expect(card(page, n)).to_have_attribute("data-state", "done")
+    client.submit(90, private=False)
+    page.locator("#broadcast .card").first.wait_for()
+    wide, screen = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= screen == width
+    target = page.get_by_role("button", name="Compute").bounding_box()
+    assert target is not None and target["height"] >= 44, target
+
+
+def test_a_phone_offers_its_number_keys_but_no_zoom_lock(page: Page) -> None:
+    expect(page.locator("#n")).to_have_attribute("inputmode", "numeric")
+    viewport = page.locator("meta[name=viewport]").get_attribute("content") or ""
+    assert "maximum-scale" not in viewport and "user-scalable" not in viewport
+    size = page.locator("#n").evaluate("element => parseFloat(getComputedStyle(element).fontSize)")
+    assert size >= 16, "a phone would zoom in on the input"
+
+
+@pytest.mark.browser_errors("status of 422")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_in_the_light_and_in_the_dark(new_page: NewPage, client: Client, scheme: str) -> None:
+    page = new_page(color_scheme=scheme)
+    ask(page, "1000")
+    shows(page, 1000)
+    client.submit(90, private=False)
+    page.locator("#broadcast .card").first.wait_for()
+    ask(page, "-1")
+    expect(page.locator("#refusal")).not_to_be_empty()
+    texts = page.locator("h1, h2, h3, p, label, button, input, .count").evaluate_all(_COLOURS)
+    dim = {text: ratio for text, ink, paper in texts if (ratio := contrast(ink, paper)) < _CONTRAST}
+    assert len(texts) > 8
+    assert dim == {}
+
+
+def test_the_dark_page_is_dark(new_page: NewPage) -> None:
+    papers = [
+        new_page(color_scheme=scheme).locator("html").evaluate("html => getComputedStyle(html).backgroundColor")
+        for scheme in ("light", "dark")
+    ]
+    assert luminance(papers[0]) > 0.8 and luminance(papers[1]) < 0.05, papers
+
+
+def test_nothing_moves_for_who_wants_no_motion(new_page: NewPage) -> None:
+    page = new_page(reduced_motion="reduce")
+    ask(page, "10")
+    expect(card(page, 10).locator(".value")).to_have_text(fibonacci(10))
+    moving = page.locator("*").evaluate_all(
+        "all => all.filter(element => getComputedStyle(element).animationName !== 'none').length"
+    )
+    assert moving == 0
+
+
+# Each shown text with its own colour and that of the nearest opaque background behind it.
+_COLOURS = """elements => elements
+  .filter(element => element.checkVisibility() && (element.textContent.trim() || element.value))
+  .map(element => {
+    let behind = element;
+    while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
+    const [ink, paper] = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor];
+    return [element.textContent.trim().slice(0, 30) || element.value, ink, paper];
+  })"""
+
+
+def contrast(ink: str, paper: str) -> float:
+    """The contrast ratio of two CSS colours, by WCAG 2.2."""
+    dark, light = sorted((luminance(ink), luminance(paper)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    channels = [int(channel) / 255 for channel in re.findall(r"\d+", colour)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
