@@ -1,0 +1,95 @@
+"""What each container may do and reach, seen from outside."""
+
+import json
+import re
+import sys
+
+import pytest
+
+from .client import Client, problem
+from .stack import SERVICES, Stack, docker
+
+pytestmark = pytest.mark.compose
+
+EACH_SERVICE = pytest.mark.parametrize("service", SERVICES)
+
+_NATS_PORT = 4222
+
+
+def test_one_port_is_published_and_by_nginx(stack: Stack, base_url: str) -> None:
+    published = {
+        (container.service, binding["HostIp"], binding["HostPort"])
+        for container in stack.containers()
+        for bindings in container.inspect()["NetworkSettings"]["Ports"].values()
+        for binding in bindings or []
+    }
+    assert published == {("nginx", "127.0.0.1", base_url.rpartition(":")[2])}
+
+
+def test_nginx_shares_no_network_with_the_queue_or_the_calculator(stack: Stack) -> None:
+    networks = {container.service: set(container.networks()) for container in stack.containers()}
+    assert networks["nginx"].isdisjoint(networks["queue"] | networks["calculator"]), networks
+
+
+@pytest.mark.parametrize(("service", "reaches"), [("nginx", False), ("web", True), ("websocket", True)])
+def test_nginx_cannot_reach_the_queue(stack: Stack, service: str, reaches: bool) -> None:
+    container = stack.container(service)
+    for address in stack.container("queue").networks().values():
+        connect = f"import socket; socket.create_connection(({address!r}, {_NATS_PORT}), timeout=2)"
+        done = container.in_its_network(sys.executable, "-c", connect)
+        assert (done.returncode == 0) is reaches, f"{service} to the queue: {done.stderr}"
+
+
+def test_nginx_cannot_resolve_the_queue(stack: Stack) -> None:
+    nginx = stack.container("nginx")
+    assert nginx.exec("getent", "hosts", "web").returncode == 0
+    assert nginx.exec("getent", "hosts", "queue").returncode != 0
+
+
+@EACH_SERVICE
+def test_a_container_has_no_privilege_and_cannot_write_to_its_image(stack: Stack, service: str) -> None:
+    container = stack.container(service)
+    status = dict(re.findall(r"^(\w+):\s*(.*)$", container.proc("status"), re.MULTILINE))
+    assert "0" not in status["Uid"].split(), status["Uid"]
+    assert "0" not in status["Gid"].split(), status["Gid"]
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0, status
+    assert status["NoNewPrivs"] == "1", status
+    (root,) = [line for line in container.proc("mountinfo").splitlines() if line.split()[4] == "/"]
+    assert "ro" in root.split()[5].split(","), root
+
+
+@EACH_SERVICE
+def test_a_container_has_limits_a_health_check_and_a_restart_policy(stack: Stack, service: str) -> None:
+    inspected = stack.container(service).inspect()
+    assert inspected["HostConfig"]["Memory"] > 0
+    assert inspected["HostConfig"]["PidsLimit"] > 0
+    assert inspected["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    assert inspected["Config"]["Healthcheck"]["Test"], inspected["Config"]
+
+
+def test_web_is_flask_with_exactly_the_two_routes(stack: Stack) -> None:
+    program = """
+import json
+import flask
+from web import create_app
+app = create_app()
+assert isinstance(app, flask.Flask)
+routes = [(rule.rule, rule.endpoint, sorted(rule.methods - {"HEAD", "OPTIONS"})) for rule in app.url_map.iter_rules()]
+print(json.dumps(sorted(routes)))
+"""
+    done = stack.container("web").exec("python", "-c", program)
+    assert done.returncode == 0, done.stderr
+    routes = {rule: methods for rule, endpoint, methods in json.loads(done.stdout) if endpoint != "static"}
+    assert routes == {"/": ["GET"], "/fib": ["POST"]}
+
+
+def test_no_log_holds_a_token_or_a_password(stack: Stack, client: Client) -> None:
+    with client.private() as socket:
+        socket.result(client.submit(10))
+    problem(client.post_json({"n": -1, "client": client.token}), 422)
+    password = stack.container("web").exec("cat", "/run/credentials/password")
+    assert len(password.stdout.strip()) >= 16, password.stderr
+    for container in stack.containers():
+        logs = docker("logs", container.id)
+        for secret in (client.token, password.stdout.strip()):
+            assert secret not in logs, f"a secret stands in the log of {container.service}"

@@ -1,0 +1,155 @@
+"""Any service may be restarted, killed or stopped at any time, and nothing that got a 202 is lost."""
+
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from .client import Client, Job, problem, told
+from .eventually import eventually
+from .expected import fibonacci
+from .stack import SERVICES, Container, Stack
+from .test_page import ask, card, shows
+
+pytestmark = pytest.mark.compose
+
+_NATS_PORT = 4222
+
+# What a browser says in its console while there is no server behind the address.
+OUTAGE = pytest.mark.browser_errors("net::ERR_", "status of 50", "WebSocket connection to")
+
+Fault = Callable[[Container], None]
+FAULTS = pytest.mark.parametrize("fault", [Container.restart, Container.kill], ids=["restart", "kill"])
+EACH_SERVICE = pytest.mark.parametrize("service", SERVICES)
+
+
+@OUTAGE
+@FAULTS
+@EACH_SERVICE
+def test_a_result_is_still_there_after_a_reload(stack: Stack, page: Page, service: str, fault: Fault) -> None:
+    ask(page, "1000")
+    shows(page, 1000)
+    fault(stack.container(service))
+    stack.wait_until_healthy()
+    page.reload()
+    shows(page, 1000)
+    ask(page, "1001")
+    shows(page, 1001)
+
+
+@OUTAGE
+@FAULTS
+@EACH_SERVICE
+def test_clicks_during_the_outage_are_all_answered(stack: Stack, page: Page, service: str, fault: Fault) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        failing = pool.submit(fault, stack.container(service))
+        for n in range(60, 90):
+            ask(page, str(n))
+            page.wait_for_timeout(100)
+        failing.result()
+    for n in range(60, 90):
+        again = card(page, n).get_by_role("button", name="Try again")
+        done = card(page, n).and_(page.locator("[data-state=done]"))
+        expect(done.or_(again)).to_be_visible(timeout=30_000)
+        if again.is_visible():
+            again.click()
+        shows(page, n)
+
+
+@FAULTS
+@EACH_SERVICE
+def test_every_accepted_job_ends_once(stack: Stack, client: Client, service: str, fault: Fault) -> None:
+    with client.private() as listening:
+        seq = listening.result(client.submit(0))["seq"]
+    accepted: list[Job] = []
+    with ThreadPoolExecutor(1) as pool:
+        failing = pool.submit(fault, stack.container(service))
+        number = 0
+        while not failing.done() or number < 100:
+            number += 1
+            if (job := try_to_submit(client, number % 1000)) is not None:
+                accepted.append(job)
+        failing.result()
+    stack.wait_until_healthy()
+    assert len(accepted) > 10, "hardly a job got through, so this showed nothing"
+    with client.private(since=seq) as listening:
+        results = listening.results(accepted, within_s=60)
+    assert [results[job.id]["value"] for job in accepted] == [fibonacci(job.n) for job in accepted]
+
+
+def test_a_long_job_outlives_the_calculator_that_works_on_it(stack: Stack, client: Client, max_n: int) -> None:
+    n = min(max_n, 50_000_000)
+    with client.private() as listening:
+        job = client.submit(n)
+        listening.until(lambda event: event["type"] in ("started", "progress"), "start", within_s=60)
+        stack.container("calculator").kill()
+        assert listening.result(job, within_s=120)["n"] == n
+
+
+def test_without_the_queue_a_post_gets_503_at_once_and_the_next_one_works_soon_after(
+    stack: Stack, client: Client
+) -> None:
+    queue = stack.container("queue")
+    with client.private() as listening:
+        listening.result(client.submit(1))
+        queue.stop()
+        stopped = time.monotonic()
+        answers = 0
+        while time.monotonic() - stopped < 10:
+            asked = time.monotonic()
+            response = client.post_json({"n": 2, "client": client.token})
+            assert time.monotonic() - asked < 2, told(response)
+            problem(response, 503)
+            assert int(response.headers["Retry-After"]) >= 1, told(response)
+            answers += 1
+        assert answers >= 5
+        queue.start()
+        eventually(lambda: greets(queue), "the queue being back")
+        back = time.monotonic()
+        job = eventually(lambda: try_to_submit(client, 3), "a job being accepted", within_s=2)
+        assert listening.result(job)["value"] == "2"
+        assert time.monotonic() - back < 2
+
+
+def test_sockets_are_told_to_come_back_when_their_server_leaves(stack: Stack, client: Client) -> None:
+    with client.private() as listening:
+        listening.result(client.submit(4))
+        stack.container("websocket").restart()
+        assert listening.closed() == 1001
+
+
+def test_all_five_may_be_restarted_at_once(stack: Stack, client: Client) -> None:
+    with client.private() as listening:
+        seq = listening.result(client.submit(5))["seq"]
+    jobs = [client.submit(n) for n in range(20)]
+    with ThreadPoolExecutor(len(SERVICES)) as pool:
+        list(pool.map(Container.restart, stack.containers()))
+    stack.wait_until_healthy()
+    with client.private(since=seq) as listening:
+        results = listening.results(jobs)
+        assert listening.result(client.submit(6))["value"] == fibonacci(6)
+    assert [results[job.id]["value"] for job in jobs] == [fibonacci(job.n) for job in jobs]
+
+
+def try_to_submit(client: Client, n: int) -> Job | None:
+    """The job, where it got a 202; a refused or broken connection and a 50x are what an outage looks like."""
+    try:
+        response = client.post_json({"n": n, "client": client.token})
+    except httpx.TransportError:
+        return None
+    if response.status_code != 202:
+        assert response.status_code in (502, 503, 504), told(response)
+        problem(response, response.status_code)
+        return None
+    return Job(**response.json())
+
+
+def greets(queue: Container) -> bool:
+    """Whether the queue's server speaks to who connects."""
+    address = next(iter(queue.networks().values()))
+    with socket.create_connection((address, _NATS_PORT), timeout=1) as connection:
+        return connection.recv(4) == b"INFO"
