@@ -78,12 +78,17 @@ fn golden() -> HashMap<u64, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../crates/fibonacci/tests/golden/fibonacci.tsv");
     fs::read_to_string(path)
-        .unwrap()
+        .expect("the golden file")
         .lines()
         .filter(|line| !line.starts_with('#'))
         .map(|line| line.split('\t').collect::<Vec<_>>())
         .filter(|fields| fields[3] != "-")
-        .map(|fields| (fields[0].parse().unwrap(), fields[3].to_owned()))
+        .map(|fields| {
+            (
+                fields[0].parse().expect("the golden file"),
+                fields[3].to_owned(),
+            )
+        })
         .collect()
 }
 

@@ -32,11 +32,19 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
     let (log, feed) = queue.log();
     let health = daemon::health::routes(move || queue.is_ready());
     tracing::info!(listen = %args.listen, "websocket server started");
-    run(listener, log, feed, args.limits, health, shutdown).await
+    run(
+        listener,
+        log,
+        feed,
+        args.limits,
+        |sockets| sockets.merge(health),
+        shutdown,
+    )
+    .await
 }
 
-/// Serves `/ws` over `log`, and `others` beside it, until `shutdown`; then closes every socket and
-/// waits for it.
+/// Serves `/ws` over `log`, and what `routes` puts around it, until `shutdown`; then closes every
+/// socket and waits for it.
 ///
 /// # Errors
 ///
@@ -46,12 +54,12 @@ pub async fn run(
     log: Log,
     feed: Feed,
     limits: Limits,
-    others: Router,
+    routes: impl FnOnce(Router) -> Router,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let max_connections = limits.max_sockets.saturating_add(MAX_OTHER_CONNECTIONS);
     let sockets = Sockets::new(log, limits, shutdown.clone());
-    let routes = sockets.routes().merge(others);
+    let routes = routes(sockets.routes());
     let served = tokio::select! {
         served = daemon::serve(listener, routes, max_connections, shutdown.clone()) => served,
         () = feed.run() => Ok(()),

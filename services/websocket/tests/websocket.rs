@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use axum::Router;
 use futures_util::{SinkExt, StreamExt};
 use pipeline::{Audience, ClientToken, Event, Queue, Timings};
 use serde_json::{Value, json};
@@ -55,7 +54,7 @@ impl Stage {
             log,
             feed,
             limits,
-            Router::new(),
+            |sockets| sockets,
             shutdown.clone(),
         ));
         Self {
