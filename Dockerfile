@@ -33,7 +33,9 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 RUN cargo install --locked cargo-chef@0.1.78 && rm -rf /usr/local/cargo/registry
-RUN python3 -m venv /opt/maturin && /opt/maturin/bin/pip install --no-cache-dir maturin==1.16.0
+RUN python3 -m venv /opt/maturin \
+    && /opt/maturin/bin/pip install --no-cache-dir maturin==1.16.0 \
+    && ln -s /opt/maturin/bin/maturin /usr/local/bin/maturin
 WORKDIR /src
 
 # The manifests of all crates, found and not listed, and nothing else: the next stage's cache
@@ -42,12 +44,31 @@ FROM tools AS plan
 COPY . .
 RUN cargo chef prepare --recipe-path /recipe.json
 
-FROM tools AS build
+FROM tools AS dependencies
 COPY --from=plan /recipe.json /recipe.json
-RUN cargo chef cook --release --locked --recipe-path /recipe.json --package calculator --package websocket --package web
-COPY . .
-RUN cargo build --release --locked --package calculator --package websocket
-RUN /opt/maturin/bin/maturin build --release --locked --manifest-path services/web/Cargo.toml --out /wheels
+# Cargo joins the features of the packages that it is asked for: below it is asked for the same two,
+# or nothing of this could be used. Maturin asks for web alone, hence its own turn.
+RUN cargo chef cook --release --locked --recipe-path /recipe.json --package calculator --package websocket
+COPY services/web/pyproject.toml services/web/pyproject.toml
+RUN mkdir -p services/web/python/web \
+    && maturin build --release --locked --manifest-path services/web/Cargo.toml --out /tmp/skeleton
+
+# The other services stay skeletons, so that a change of one builds only that one.
+FROM dependencies AS sources
+COPY Cargo.toml Cargo.lock ./
+COPY crates crates
+
+FROM sources AS calculator-build
+COPY services/calculator services/calculator
+RUN cargo build --release --locked --package calculator --package websocket --bin calculator
+
+FROM sources AS websocket-build
+COPY services/websocket services/websocket
+RUN cargo build --release --locked --package calculator --package websocket --bin websocket
+
+FROM sources AS web-build
+COPY services/web services/web
+RUN maturin build --release --locked --manifest-path services/web/Cargo.toml --out /wheels
 
 # What calculator and websocket share. 65532 is every service's user but nginx's. A volume that is
 # mounted for the first time takes the owner of its mount point, whichever image comes first.
@@ -56,11 +77,11 @@ RUN install --directory --owner 65532 --group 65532 --mode 0700 /run/credentials
 USER 65532:65532
 
 FROM service AS calculator
-COPY --from=build /src/target/release/calculator /usr/local/bin/calculator
+COPY --from=calculator-build /src/target/release/calculator /usr/local/bin/calculator
 ENTRYPOINT ["calculator"]
 
 FROM service AS websocket
-COPY --from=build /src/target/release/websocket /usr/local/bin/websocket
+COPY --from=websocket-build /src/target/release/websocket /usr/local/bin/websocket
 EXPOSE 8000
 ENTRYPOINT ["websocket"]
 
@@ -68,7 +89,7 @@ FROM python:3.13-slim-trixie AS web
 RUN install --directory --owner 65532 --group 65532 --mode 0700 /run/credentials
 COPY services/web/requirements.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --requirement /tmp/requirements.txt
-COPY --from=build /wheels /tmp/wheels
+COPY --from=web-build /wheels /tmp/wheels
 RUN pip install --no-cache-dir --no-deps /tmp/wheels/*.whl
 USER 65532:65532
 EXPOSE 8000
