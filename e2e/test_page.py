@@ -200,6 +200,8 @@ def test_without_scripts_the_form_still_queues_a_job(new_page: NewPage, client: 
     assert event["value"] == fibonacci(79)
 
 
+# Where the origin is not trustworthy, the browser says that it ignores one of the security headers.
+@pytest.mark.browser_errors("Cross-Origin-Opener-Policy header has been ignored")
 def test_where_the_browser_calls_the_page_insecure_it_works_too(new_page: NewPage, base_url: str) -> None:
     port = base_url.rpartition(":")[2]
     page = new_page(f"http://{INSECURE_HOST}:{port}/")

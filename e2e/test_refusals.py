@@ -19,7 +19,7 @@ def test_json_that_cannot_be_parsed_is_a_400(client: Client, body: bytes) -> Non
     problem(client.post(body, JSON), 400)
 
 
-@pytest.mark.parametrize("body", [b"[1]", b"1", b'"1"', b"null", b"true"])
+@pytest.mark.parametrize("body", [b"[]", b"[10]", b"[10, null, null]", b"1", b'"1"', b"null", b"true"])
 def test_json_that_is_no_object_is_refused(client: Client, body: bytes) -> None:
     response = client.post(body, JSON)
     assert response.status_code in (400, 422), told(response)
@@ -83,14 +83,14 @@ def test_a_body_of_unknown_length_is_measured_too(client: Client) -> None:
     problem(client.request("POST", "/fib", content=chunks(), headers={"Content-Type": JSON}), 413)
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_another_method_on_fib_is_a_405_that_allows_post(client: Client, method: str) -> None:
     response = client.request(method, "/fib")
     problem(response, 405)
     assert "POST" in allowed(response.headers["Allow"]), told(response)
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_another_method_on_the_page_is_a_405_that_allows_get(client: Client, method: str) -> None:
     response = client.request(method, "/")
     problem(response, 405)

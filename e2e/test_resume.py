@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from .client import Client, Event, Socket
-from .expected import fibonacci
+from .expected import fibonacci, length_and_first
+from .raw_socket import RawSocket
 
 
 def own(socket: Socket, ids: set[str]) -> list[Event]:
@@ -84,6 +85,17 @@ def test_going_on_from_a_gap_loses_nothing(client: Client) -> None:
     with client.private(since=gap["seq"]) as socket:
         assert socket.result(job)["value"] == fibonacci(38)
         assert "gap" not in {event["type"] for event in socket.seen}, str(socket)
+
+
+def test_a_reader_that_does_not_read_delays_nobody_else(client: Client, other: Client) -> None:
+    with RawSocket(client.base_url) as unread, other.private() as listening:
+        assert unread.status == 101
+        for _ in range(5):
+            # More than the kernel's buffers hold, of which `unread` takes nothing.
+            job = client.submit(4_000_000, private=False)
+            assert listening.result(job, within_s=60)["digits"] == length_and_first(4_000_000)[0]
+        job = other.submit(40)
+        assert listening.result(job, within_s=5)["value"] == fibonacci(40)
 
 
 def test_connecting_again_and_again_under_load_loses_and_repeats_nothing(client: Client) -> None:
