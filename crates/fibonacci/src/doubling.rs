@@ -1,37 +1,327 @@
-//! F(N) by fast doubling on binary big integers, converted at the end.
+//! F(n) by doubling pairs of a Fibonacci and a Lucas number.
+//!
+//! F(2k) = F(k) L(k), L(2k) = L(k)^2 - 2 (-1)^k, and one step on F(k+1) = (F(k) + L(k)) / 2,
+//! L(k+1) = (5 F(k) + L(k)) / 2. The last doubling needs one product only, for an odd n
+//! F(2k+1) = F(k) L(k+1) + (-1)^k.
 
 use std::ops::ControlFlow;
 
-use num_bigint::BigUint;
+use crate::{
+    Decimal, Error,
+    buffer::Buffer,
+    check,
+    crew::Crew,
+    small,
+    transform::{Arrays, Base, Digits, Instructions, Memory, Multiplier, Plan, add_at},
+};
 
-use crate::{Decimal, Error};
+/// The largest n that schoolbook products are faster for.
+const LARGEST_SCHOOLBOOK: u64 = 8_000;
+
+/// Where the transforms begin: a pair with an index of about this comes from schoolbook products.
+const FIRST_PAIR: u64 = 1_000;
+
+/// The bases to try, as digits of one, each with the largest n that it is exact enough for: a
+/// coefficient is then within 0.15 of a whole number.
+const WIDTHS: [(u32, u64); 3] = [(6, 10_000_000), (5, 2_000_000_000), (4, u64::MAX)];
+
+/// A coefficient may be this far from a whole number; at one half it could be rounded wrongly.
+const LARGEST_ERROR: f64 = 0.25;
+
+/// log10 of the golden ratio, rounded up.
+const DIGITS_PER_INDEX: f64 = 0.208_987_640_249_979;
+
+/// What tests vary.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) threads: usize,
+    pub(crate) instructions: Instructions,
+    pub(crate) fault: Option<Fault>,
+}
+
+/// What to spoil in the base of so many digits; only tests do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code, reason = "only tests make one"))]
+pub(crate) enum Fault {
+    /// A digit, after the first product.
+    Digit(u32),
+    /// The distance of a coefficient from a whole number.
+    Rounding(u32),
+    /// A digit in every base.
+    EveryBase,
+}
 
 pub(crate) fn compute(
     n: u64,
-    _threads: usize,
+    settings: Settings,
     progress: &mut dyn FnMut(f64) -> ControlFlow<()>,
 ) -> Result<Decimal, Error> {
-    let (mut f, mut next) = (BigUint::ZERO, BigUint::from(1_u8));
-    let bits = u64::BITS - n.leading_zeros();
-    for bit in (0..bits).rev() {
-        // F(2k) = F(k) (2 F(k+1) - F(k)) and F(2k+1) = F(k)^2 + F(k+1)^2
-        let even = &f * ((&next << 1_u8) - &f);
-        let odd = &f * &f + &next * &next;
-        (f, next) = if n >> bit & 1 == 0 {
-            (even, odd)
+    if n <= LARGEST_SCHOOLBOOK {
+        let value = if n <= small::LARGEST_NATIVE {
+            small::native(n)
         } else {
-            let sum = &even + &odd;
-            (odd, sum)
+            small::fibonacci(n)
         };
-        // The number doubles in length with each bit, and a product costs a bit more than that.
-        if progress(0.25_f64.powi(i32::try_from(bit).unwrap_or(i32::MAX))).is_break() {
-            return Err(Error::Cancelled);
+        return match progress(1.0) {
+            ControlFlow::Continue(()) => Ok(value),
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+        };
+    }
+    // What an attempt before has reported is not reported again.
+    let mut reported = 0.0;
+    let mut rising = |fraction: f64| {
+        reported = fraction.max(reported);
+        progress(reported)
+    };
+    for (width, largest) in WIDTHS {
+        if n > largest {
+            continue;
+        }
+        if let Some(value) = Attempt::new(n, Base::new(width), settings, &mut rising).run()? {
+            return Ok(value);
         }
     }
-    Ok(Decimal::from_digits(f.to_string()))
+    Err(Error::Inexact)
 }
 
+/// The memory that [`compute`] needs, in bytes.
 pub(crate) fn memory_needed(n: u64) -> u64 {
-    // Five numbers of n log2(phi) / 8 bytes while the last products are formed, and the digits.
-    n.saturating_mul(3) / 4
+    // What a process has anyway, and what grows with no array.
+    const REST: u128 = 3 << 20;
+    let width = WIDTHS.iter().find(|(_, largest)| n <= *largest);
+    let base = Base::new(width.map_or(1, |&(width, _)| width));
+    let last = Memory::of(len(index(n, 0), base));
+    let before = Memory::of(len(index(n, 1), base));
+    let digits = 4 * (2 * last.len + last.len.max(2 * before.len));
+    u64::try_from(REST + digits + 2 * last.array).unwrap_or(u64::MAX)
+}
+
+/// F(n) in one base.
+struct Attempt<'a> {
+    n: u64,
+    base: Base,
+    settings: Settings,
+    /// The bits of n below those of the first pair's index.
+    shift: u32,
+    /// One for each of them, the most significant first.
+    plans: Vec<Plan>,
+    crew: Crew<'a>,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(
+        n: u64,
+        base: Base,
+        settings: Settings,
+        progress: &'a mut dyn FnMut(f64) -> ControlFlow<()>,
+    ) -> Self {
+        let shift = u64::BITS - (n / FIRST_PAIR).leading_zeros();
+        let plans: Vec<_> = (0..shift)
+            .rev()
+            .map(|bit| Plan::new(len(index(n, bit), base)))
+            .collect();
+        let mut total = check::cost(2 * plans[plans.len() - 1].len());
+        for (step, plan) in plans.iter().enumerate() {
+            let transforms = if step + 1 < plans.len() { 4 } else { 3 };
+            let (columns, rows) = plan.costs();
+            total += transforms * (columns + rows);
+        }
+        Self {
+            n,
+            base,
+            settings,
+            shift,
+            plans,
+            crew: Crew::new(settings.threads, total, progress),
+        }
+    }
+
+    /// The value, or `None` if it is not exact.
+    fn run(mut self) -> Result<Option<Decimal>, Error> {
+        let (base, count) = (self.base, self.plans.len());
+        let room = |plans: &[Plan]| plans.iter().map(Plan::len).max().unwrap_or(0);
+        let (whole, most) = (room(&self.plans), room(&self.plans[..count - 1]));
+        let mut f = Buffer::zeroed(2 * whole + 1);
+        let mut l = Buffer::zeroed((2 * most + 1).max(whole));
+        let first = self.n >> self.shift;
+        {
+            let (first_f, first_l) = small::pair(first);
+            small::write_balanced(&first_f, base.width, &mut f[..len(first, base)]);
+            small::write_balanced(&first_l, base.width, &mut l[..len(first, base)]);
+        }
+        let mut arrays = Arrays::new(self.plans.iter().map(Plan::groups).max().unwrap_or(0));
+        let mut k = first;
+        for (bit, plan) in (0..self.shift).rev().zip(&self.plans) {
+            let (last, odd) = (bit == 0, self.n >> bit & 1 == 1);
+            let sign = if k.is_multiple_of(2) { 1 } else { -1 };
+            let mut multiplier = Multiplier {
+                plan,
+                base,
+                instructions: self.settings.instructions,
+                arrays: &mut arrays,
+                crew: &mut self.crew,
+            };
+            let mut error = if last {
+                if odd {
+                    step_on::<false>(&mut f, &mut l, len(k + 1, base), base);
+                }
+                let error = multiplier.product(&mut f, &l, len(k + u64::from(odd), base))?;
+                if odd {
+                    add_at(&mut f, 0, sign, base, Digits::Canonical);
+                }
+                error
+            } else {
+                let error = multiplier.product_and_square(&mut f, &mut l, len(k, base))?;
+                l[0] -= if sign > 0 { 2 } else { -2 };
+                if odd {
+                    step_on::<true>(&mut f, &mut l, len(2 * k + 1, base), base);
+                }
+                error
+            };
+            match self.settings.fault {
+                Some(Fault::Rounding(width)) if width == base.width => error = 0.5,
+                Some(Fault::Digit(width)) if width == base.width && k == first => f[0] += 1,
+                Some(Fault::EveryBase) if k == first => f[0] += 1,
+                _ => {}
+            }
+            if error > LARGEST_ERROR {
+                return Ok(None);
+            }
+            k = 2 * k + u64::from(odd);
+        }
+        drop((arrays, l));
+        let len = (len(self.n, base) + 1).min(f.len());
+        let exact = check::residues(&f[..len], base, &mut self.crew)? == check::expected(self.n);
+        if !exact {
+            return Ok(None);
+        }
+        self.crew.finish()?;
+        Ok(Some(Decimal::new(f, base.width)))
+    }
+}
+
+/// The index of the pair that is doubled for this bit of n.
+fn index(n: u64, bit: u32) -> u64 {
+    let k = n >> bit >> 1;
+    // For the last bit of an odd n, L(k+1) is a factor.
+    if bit == 0 { k + (n & 1) } else { k }
+}
+
+/// A number of digits that F(k) and L(k) have at most, balanced ones included.
+fn len(k: u64, base: Base) -> usize {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a length that fits into memory, and if not, no array can be made"
+    )]
+    let digits = (k as f64 * DIGITS_PER_INDEX) as usize + 1;
+    digits.div_ceil(base.width as usize) + 1
+}
+
+/// Replaces balanced digits of L(k) by those of L(k+1) and, for a PAIR, of F(k) by F(k+1).
+///
+/// The base is even, so whether a digit leaves a half to the one below it can be seen from that
+/// digit alone, and the same for what it carries to the one above it once the half is in.
+fn step_on<const PAIR: bool>(f: &mut [i32], l: &mut [i32], len: usize, base: Base) {
+    let (base, half) = (base.value, base.value / 2);
+    let len = len.min(f.len() - 1).min(l.len() - 1);
+    let (mut carry_f, mut carry_l) = (0, 0);
+    for i in 0..len {
+        let lent = half * ((f[i + 1] + l[i + 1]) & 1);
+        let next_l = ((5 * f[i] + l[i]) >> 1) + lent;
+        let over = |bound| i32::from(next_l > bound) - i32::from(next_l < -bound);
+        let carry = over(half) + over(half + base);
+        l[i] = next_l - carry * base + carry_l;
+        carry_l = carry;
+        if PAIR {
+            // Not f[i] + l[i], of which the latter is overwritten: F(k+1) = L(k+1) - 2 F(k).
+            let next_f = next_l - 2 * f[i];
+            let carry = i32::from(next_f > half) - i32::from(next_f < -half);
+            f[i] = next_f - carry * base + carry_f;
+            carry_f = carry;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const N: u64 = 123_456;
+
+    fn settings() -> Settings {
+        Settings {
+            threads: 1,
+            instructions: Instructions::best(),
+            fault: None,
+        }
+    }
+
+    fn value(n: u64, settings: Settings) -> Decimal {
+        compute(n, settings, &mut |_| ControlFlow::Continue(())).unwrap()
+    }
+
+    #[test]
+    fn a_wrong_digit_or_an_inexact_product_is_done_again_in_a_smaller_base() {
+        let right = value(N, settings());
+        assert_eq!(right.width(), 6);
+        for (fault, width) in [
+            (Fault::Digit(6), 5),
+            (Fault::Rounding(6), 5),
+            (Fault::Digit(5), 6),
+        ] {
+            let mut reported = Vec::new();
+            let settings = Settings {
+                fault: Some(fault),
+                ..settings()
+            };
+            let again = compute(N, settings, &mut |fraction| {
+                reported.push(fraction);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            assert_eq!(again.width(), width, "{fault:?}");
+            assert_eq!(again, right, "{fault:?}");
+            assert!(reported.is_sorted(), "{fault:?}: {reported:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_no_base_gives_exactly_is_an_error() {
+        let settings = Settings {
+            fault: Some(Fault::EveryBase),
+            ..settings()
+        };
+        let error = compute(N, settings, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert_eq!(error, Error::Inexact);
+    }
+
+    #[test]
+    fn all_instructions_and_numbers_of_threads_give_the_same_value() {
+        for n in [20_000, 20_001, 99_999, 1_000_001, 1_234_567] {
+            let right = value(n, settings());
+            for instructions in [Instructions::Portable, Instructions::best()] {
+                for threads in [1, 2, 3, 8] {
+                    let settings = Settings {
+                        threads,
+                        instructions,
+                        ..settings()
+                    };
+                    assert!(value(n, settings) == right, "F({n}) with {settings:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn transforms_and_schoolbook_products_agree() {
+        for n in 1001..1300 {
+            let mut progress = |_| ControlFlow::Continue(());
+            for width in [4, 5, 6] {
+                let attempt = Attempt::new(n, Base::new(width), settings(), &mut progress);
+                let value = attempt.run().unwrap().unwrap();
+                assert_eq!(value, small::fibonacci(n), "F({n}) in base 10^{width}");
+            }
+        }
+    }
 }

@@ -10,9 +10,14 @@
 //! # Ok::<(), fibonacci::Error>(())
 //! ```
 
+mod buffer;
+mod check;
+mod crew;
 mod decimal;
 mod doubling;
 mod preview;
+mod small;
+mod transform;
 
 use std::ops::ControlFlow;
 
@@ -36,6 +41,9 @@ pub enum Error {
 /// fraction of the work that is done, from 0 to 1 and never falling; when it answers `Break`, the
 /// work stops with [`Error::Cancelled`].
 ///
+/// The value is checked modulo two primes near 2^61 against F(`n`) computed modulo the same.
+/// Refuse an `n` beforehand for which [`memory_needed`] is more than there is.
+///
 /// # Errors
 ///
 /// [`Error::Cancelled`] when `progress` said so, [`Error::Inexact`] when no base gave a value that
@@ -45,10 +53,16 @@ pub fn compute(
     threads: usize,
     progress: &mut dyn FnMut(f64) -> ControlFlow<()>,
 ) -> Result<Decimal, Error> {
-    doubling::compute(n, threads, progress)
+    let settings = doubling::Settings {
+        threads,
+        instructions: transform::Instructions::best(),
+        fault: None,
+    };
+    doubling::compute(n, settings, progress)
 }
 
-/// The memory in bytes that [`compute`] needs at its peak for F(`n`), its result included.
+/// The memory in bytes that [`compute`] needs at its peak for F(`n`), its result included. Threads need
+/// next to nothing.
 #[must_use]
 pub fn memory_needed(n: u64) -> u64 {
     doubling::memory_needed(n)
