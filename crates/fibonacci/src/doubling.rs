@@ -12,14 +12,14 @@ use crate::{
     check,
     crew::Crew,
     small,
-    transform::{Arrays, Base, Digits, Instructions, Memory, Multiplier, Plan, add_at},
+    transform::{Arrays, Base, Digits, Instructions, Memory, Multiplier, Plan, SHARED_LEN, add_at},
 };
 
 /// The largest n that schoolbook products are faster for.
-const LARGEST_SCHOOLBOOK: u64 = 8_000;
+const LARGEST_SCHOOLBOOK: u64 = 16_000;
 
 /// Where the transforms begin: a pair with an index of about this comes from schoolbook products.
-const FIRST_PAIR: u64 = 1_000;
+const FIRST_PAIR: u64 = 4_000;
 
 /// The bases to try, as digits of one, each with the largest n that it is exact enough for: a
 /// coefficient is then within 0.15 of a whole number.
@@ -116,23 +116,27 @@ impl<'a> Attempt<'a> {
         progress: &'a mut dyn FnMut(f64) -> ControlFlow<()>,
     ) -> Self {
         let shift = u64::BITS - (n / FIRST_PAIR).leading_zeros();
-        let plans: Vec<_> = (0..shift)
-            .rev()
-            .map(|bit| Plan::new(len(index(n, bit), base)))
-            .collect();
+        let mut plans: Vec<Plan> = Vec::new();
+        for bit in (0..shift).rev() {
+            plans.push(Plan::new(len(index(n, bit), base), plans.last()));
+        }
         let mut total = check::cost(2 * plans[plans.len() - 1].len());
         for (step, plan) in plans.iter().enumerate() {
             let transforms = if step + 1 < plans.len() { 4 } else { 3 };
             let (columns, rows) = plan.costs();
             total += transforms * (columns + rows);
         }
+        let threads = match plans.last() {
+            Some(last) if last.len() >= SHARED_LEN => settings.threads,
+            _ => 1,
+        };
         Self {
             n,
             base,
             settings,
             shift,
             plans,
-            crew: Crew::new(settings.threads, total, progress),
+            crew: Crew::new(threads, total, progress),
         }
     }
 
@@ -315,7 +319,7 @@ mod tests {
 
     #[test]
     fn transforms_and_schoolbook_products_agree() {
-        for n in 1001..1300 {
+        for n in 4001..4200 {
             let mut progress = |_| ControlFlow::Continue(());
             for width in [4, 5, 6] {
                 let attempt = Attempt::new(n, Base::new(width), settings(), &mut progress);

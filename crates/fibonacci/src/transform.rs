@@ -23,7 +23,10 @@
 mod butterfly;
 mod lanes;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use self::{
     butterfly::{Back, Complex, Forward, Node, Twiddle, root_of_unity},
@@ -77,7 +80,7 @@ pub(crate) struct Plan {
     levels: Vec<Level>,
     /// The root s of each row, in their order.
     leaves: Vec<Node>,
-    row_tree: RowTree,
+    row_tree: Arc<RowTree>,
     roots: Roots,
 }
 
@@ -87,8 +90,9 @@ struct Level {
 }
 
 impl Plan {
-    /// A shape for numbers of at most so many digits.
-    pub(crate) fn new(digits: usize) -> Self {
+    /// A shape for numbers of at most so many digits; constants are taken over from another plan
+    /// where they are the same.
+    pub(crate) fn new(digits: usize, other: Option<&Self>) -> Self {
         let (rows, columns) = shape(digits);
         let mut nodes = vec![Node::new(1, 4)];
         let mut levels = Vec::new();
@@ -104,7 +108,10 @@ impl Plan {
             columns,
             levels,
             leaves: nodes,
-            row_tree: RowTree::new(columns),
+            row_tree: match other {
+                Some(other) if other.columns == columns => Arc::clone(&other.row_tree),
+                _ => Arc::new(RowTree::new(columns)),
+            },
             roots: Roots::new(4 * rows * columns),
         }
     }
@@ -131,6 +138,17 @@ impl Plan {
             .min(self.columns / 4)
     }
 
+    /// Into how many jobs so many tasks are best divided, and how many tasks are in each.
+    fn jobs(&self, tasks: usize, threads: usize) -> (usize, usize) {
+        let jobs = match threads {
+            1 => 1,
+            _ if self.len() < SHARED_LEN => 1,
+            _ => tasks.min(4 * threads),
+        };
+        let per_job = tasks.div_ceil(jobs);
+        (tasks.div_ceil(per_job), per_job)
+    }
+
     /// The cost of a transform of all columns, and of all rows: about one for each butterfly pass.
     pub(crate) fn costs(&self) -> (u64, u64) {
         let levels = |n: usize| u64::from(n.ilog2()) + 4;
@@ -138,6 +156,9 @@ impl Plan {
         (len * levels(self.rows), len * levels(self.columns))
     }
 }
+
+/// The length from which on sharing the work is worth waking the other threads.
+pub(crate) const SHARED_LEN: usize = 1 << 15;
 
 /// What a [`Plan`] would take, without making it.
 pub(crate) struct Memory {
@@ -325,9 +346,9 @@ impl Multiplier<'_, '_> {
         let array = self.arrays.get(which).shared();
         let width = plan.width();
         let tasks = plan.columns / 4 / width;
-        let per_job = tasks.div_ceil(self.crew.threads() * 4);
+        let (jobs, per_job) = plan.jobs(tasks, self.crew.threads());
         let cost = plan.costs().0 / tasks as u64;
-        self.crew.share(tasks.div_ceil(per_job), |job, worker| {
+        self.crew.share(jobs, |job, worker| {
             let mut scratch = Buffer::zeroed(plan.rows * width);
             for task in job * per_job..tasks.min((job + 1) * per_job) {
                 instructions.run(ColumnsForward {
@@ -348,11 +369,10 @@ impl Multiplier<'_, '_> {
     fn rows(&mut self, square: bool) -> Result<(), Error> {
         let (plan, instructions) = (self.plan, self.instructions);
         let (f, l) = (self.arrays.f.shared(), self.arrays.l.shared());
-        let per_job =
-            (ROWS_LEN / plan.columns).clamp(1, plan.rows.div_ceil(self.crew.threads() * 4));
+        let (jobs, per_job) = plan.jobs(plan.rows, self.crew.threads());
         let transforms = if square { 4 } else { 3 };
         let cost = transforms * plan.costs().1 / plan.rows as u64;
-        self.crew.share(plan.rows.div_ceil(per_job), |job, worker| {
+        self.crew.share(jobs, |job, worker| {
             let mut twist = Buffer::zeroed(plan.columns / 4);
             for row in job * per_job..plan.rows.min((job + 1) * per_job) {
                 let (start, len) = (row * plan.stride(), plan.columns / 4);
@@ -383,12 +403,8 @@ impl Multiplier<'_, '_> {
         let array = self.arrays.get(which).shared();
         let width = plan.width();
         let tasks = plan.columns / 4 / width;
-        let segments = match self.crew.threads() {
-            1 => 1,
-            threads => tasks.min(4 * threads),
-        };
-        let per_segment = tasks.div_ceil(segments);
-        let segments = tasks.div_ceil(per_segment);
+        // Carries go along a segment of columns, and from one to the next when all are done.
+        let (segments, per_segment) = plan.jobs(tasks, self.crew.threads());
         let cost = plan.costs().0 / tasks as u64;
         let quads = plan.rows.div_ceil(4);
         let mut carries = Buffer::zeroed(segments * quads);
@@ -438,9 +454,6 @@ impl Multiplier<'_, '_> {
         Ok(f64::from_bits(error_bits.into_inner()))
     }
 }
-
-/// Digits in a row job, beside which sharing it out costs nothing.
-const ROWS_LEN: usize = 1 << 15;
 
 /// Adds to the digit at an index, and carries on as far as need be.
 pub(crate) fn add_at(digits: &mut [i32], at: usize, value: i64, base: Base, form: Digits) {
@@ -882,7 +895,7 @@ mod tests {
                 3, 50, 64, 65, 130, 190, 300, 500, 580, 900, 1025, 1700, 9000,
             ] {
                 for threads in [1, 3] {
-                    let plan = Plan::new(digits);
+                    let plan = Plan::new(digits, None);
                     let (mut a, mut b) = (random_digits(digits, 1), random_digits(digits, 2));
                     (a[digits - 1], b[digits - 1]) = (1, 49_999);
                     let room = 2 * plan.len() + 1;
