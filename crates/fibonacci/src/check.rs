@@ -86,25 +86,36 @@ fn part<const JOINED: usize>(
     powers: &[[u64; TERMS + 1]; 2],
 ) -> [u64; 2] {
     let base = u64::from(base.value.unsigned_abs());
-    let mut residues = [0; 2];
-    for block in digits.chunks(JOINED * TERMS).rev() {
+    let (mut residues, mut weights) = ([0; 2], [1; 2]);
+    for block in digits.chunks(JOINED * TERMS) {
         let mut sums = [0_u128; 2];
         let (terms, rest) = block.as_chunks::<JOINED>();
         let mut last = [0; JOINED];
         last[..rest.len()].copy_from_slice(rest);
-        for (i, term) in terms.iter().chain([&last]).enumerate() {
-            let joined = term.iter().rev().fold(0, |sum, &digit| {
-                sum * base + u64::from(digit.unsigned_abs())
-            });
-            sums[0] += u128::from(joined) * u128::from(powers[0][i]);
-            sums[1] += u128::from(joined) * u128::from(powers[1][i]);
+        for ((term, first), second) in terms.iter().zip(&powers[0]).zip(&powers[1]) {
+            let joined = join(term, base);
+            sums[0] += joined * u128::from(*first);
+            sums[1] += joined * u128::from(*second);
         }
+        let joined = join(&last, base);
+        sums[0] += joined * u128::from(powers[0][terms.len()]);
+        sums[1] += joined * u128::from(powers[1][terms.len()]);
         for i in 0..2 {
             let p = PRIMES[i];
-            residues[i] = (product(residues[i], powers[i][TERMS], p) + reduced(sums[i], p)) % p;
+            residues[i] = (residues[i] + product(reduced(sums[i], p), weights[i], p)) % p;
+            weights[i] = product(weights[i], powers[i][TERMS], p);
         }
     }
     residues
+}
+
+#[inline(always)]
+fn join<const JOINED: usize>(digits: &[i32; JOINED], base: u64) -> u128 {
+    let mut joined = 0;
+    for digit in digits.iter().rev() {
+        joined = joined * base + u64::from(digit.cast_unsigned());
+    }
+    u128::from(joined)
 }
 
 fn product(a: u64, b: u64, p: u64) -> u64 {
@@ -164,7 +175,7 @@ mod tests {
                 let expected = PRIMES.map(|p| {
                     digits.iter().rev().fold(0, |sum, &digit| {
                         (product(sum, u64::from(base.value.unsigned_abs()), p)
-                            + u64::from(digit.unsigned_abs()))
+                            + u64::from(digit.cast_unsigned()))
                             % p
                     })
                 });
