@@ -38,7 +38,7 @@ def work(way: str, n: int) -> Callable[[], str]:
     if way == "FLINT":
         import flint
 
-        return lambda: str(flint.fmpz.fib_ui(n))
+        return lambda: str(flint.fmpz.fib_ui(flint.fmpz(n)))
 
     def loop() -> str:
         a, b = 0, 1

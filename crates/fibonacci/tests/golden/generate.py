@@ -40,8 +40,8 @@ def python_pair(n: int) -> tuple[int, int]:
 def decimal_pair(n: int) -> tuple[decimal.Decimal, decimal.Decimal]:
     """F(n) and F(n + 1) in libmpdec's integers, which multiply large numbers fast."""
     if n <= SUMMED:
-        a, b = python_pair(n)
-        return decimal.Decimal(a), decimal.Decimal(b)
+        integers = python_pair(n)
+        return decimal.Decimal(integers[0]), decimal.Decimal(integers[1])
     a, b = decimal_pair(n // 2)
     mul, add, sub = ARITHMETIC.multiply, ARITHMETIC.add, ARITHMETIC.subtract
     even, odd = mul(a, sub(add(b, b), a)), add(mul(a, a), mul(b, b))
