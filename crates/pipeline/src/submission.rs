@@ -89,23 +89,29 @@ struct JsonFields<'a> {
 }
 
 fn parse_json(body: &[u8], max_n: u64) -> Result<Submission, Problem> {
-    let fields: JsonFields<'_> = serde_json::from_slice(body).map_err(|error| {
-        if error.is_data() {
-            wrong("Send one JSON object with n, and client and id as strings, as in {\"n\": 10}.")
-        } else {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "Send well-formed JSON, as in {\"n\": 10}.",
-            )
-        }
+    let json: &RawValue = serde_json::from_slice(body).map_err(|_| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "Send well-formed JSON, as in {\"n\": 10}.",
+        )
     })?;
-    let n = match fields.n.map(RawValue::get) {
+    // A derived struct would take an array of its fields' values too.
+    let fields = json
+        .get()
+        .starts_with('{')
+        .then(|| serde_json::from_str(json.get()));
+    let Some(Ok(JsonFields { n, client, id })) = fields else {
+        return Err(wrong(
+            "Send one JSON object with n, and client and id as strings, as in {\"n\": 10}.",
+        ));
+    };
+    let n = match n.map(RawValue::get) {
         Some(quoted) if quoted.starts_with('"') => {
             Some(serde_json::from_str::<String>(quoted).map_err(|_| wrong_n(max_n))?)
         }
         other => other.map(str::to_owned),
     };
-    Submission::check(n.as_deref(), fields.client, fields.id.as_deref(), max_n)
+    Submission::check(n.as_deref(), client, id.as_deref(), max_n)
 }
 
 #[derive(Deserialize)]
@@ -237,6 +243,7 @@ mod tests {
         }
         for body in [
             "[]",
+            "[10,null,null]",
             "5",
             "null",
             "{}",
