@@ -198,7 +198,7 @@ def accepted(response: httpx.Response) -> Job:
 
 
 def problem(response: httpx.Response, status: int) -> dict[str, Any]:
-    """The problem document of a refusal with `status`, checked for what RFC 9457 and DESIGN ask."""
+    """The problem document of a refusal with `status`, checked for what RFC 9457 and docs/protocol.md ask."""
     assert response.status_code == status, told(response)
     assert response.headers["Content-Type"].split(";")[0] == PROBLEM, told(response)
     document: dict[str, Any] = response.json()

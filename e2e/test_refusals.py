@@ -1,4 +1,4 @@
-"""Every refusal of DESIGN section 3: its status, its problem document, and the service going on."""
+"""Every refusal of docs/protocol.md: its status, its problem document, and the service going on."""
 
 from collections.abc import Iterator
 from itertools import repeat
