@@ -1,0 +1,169 @@
+"""Every command of the README does what the README shows, and every link in the documents leads somewhere."""
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page
+
+from .client import Client
+from .eventually import eventually
+from .stack import Stack
+
+_ROOT = Path(__file__).parent.parent
+_README = (_ROOT / "README.md").read_text()
+_DOCUMENTS = [path for pattern in ("*.md", "docs/**/*.md") for path in sorted(_ROOT.glob(pattern))]
+
+# The address that the README names; the system under test answers at another one.
+_ADDRESS = "127.0.0.1:8080"
+
+# The first build of everything, images included.
+_BUILD_S = 1800
+_COMMAND_S = 60
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A command and what the README shows of its output, where `…` stands for anything."""
+
+    command: str
+    output: str
+
+    def check(self, output: str, address: str) -> None:
+        if self.output == "":
+            return
+        pattern = re.escape(self.output.replace(_ADDRESS, address)).replace("…", ".*")
+        assert re.search(f"^{pattern}$", output.strip(), re.MULTILINE), f"{self.command} printed\n{output}"
+
+
+def shown_in(block: str) -> list[Shown]:
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)
+    assert parts[0] == "", f"output without a command: {block}"
+    return [Shown(command, output.strip()) for command, _, output in (part.partition("\n") for part in parts[1:])]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", _README, re.MULTILINE | re.DOTALL)
+
+
+_SHOWN = [shown for block in blocks("console") for shown in shown_in(block)]
+
+# What starts the standalone binary, and goes on until it is told to end.
+_SERVE = "cargo run --release"
+# What is done to the five services, in this order.
+_COMPOSE = ("docker compose up --build --detach", "make up", "make down")
+# This suite is part of it.
+_TEST = "make test"
+# What ends by itself.
+_FINITE = [shown for shown in _SHOWN if shown.command.startswith(("curl ", "target/release/fibwire "))]
+
+
+def test_every_command_of_the_readme_is_run_by_a_test() -> None:
+    run = {_SERVE, *_COMPOSE, _TEST, *(shown.command for shown in _FINITE)}
+    assert {shown.command for shown in _SHOWN} == run
+    inline = re.findall(r"`((?:cargo|curl|docker|fibwire|make|scripts/\w+|target/\S+) [^`]+)`", _README)
+    assert set(inline) <= run, "a command in the text that stands in no block"
+
+
+@pytest.fixture(scope="session")
+def built() -> None:
+    """The standalone binary, as the README's first command leaves it."""
+    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=_ROOT, timeout=_BUILD_S, check=True)
+
+
+@pytest.mark.usefixtures("built")
+def test_the_first_command_starts_everything() -> None:
+    (shown,) = [shown for shown in _SHOWN if shown.command == _SERVE]
+    process = subprocess.Popen(
+        shlex.split(shown.command), cwd=_ROOT, env=os.environ | {"LISTEN": "127.0.0.1:0"}, stderr=subprocess.PIPE, text=True
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        printed = ""
+        for line in process.stderr:
+            printed += line
+            if (found := re.search(r"http://(\S+)", line)) is not None:
+                break
+        else:
+            pytest.fail(f"{shown.command} printed no address:\n{printed}")
+        shown.check(printed, found[1])
+        with Client(found[0]) as client, client.private() as socket:
+            assert socket.result(client.submit(10))["value"] == "55"
+    finally:
+        process.terminate()
+        _, rest = process.communicate(timeout=_COMMAND_S)
+    assert process.returncode == 0, rest
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("shown", _FINITE, ids=lambda shown: shown.command)
+def test_a_command_prints_what_is_shown(shown: Shown, client: Client) -> None:
+    address = urlsplit(client.base_url).netloc
+    shown.check(run(shown.command.replace(_ADDRESS, address), {"FIBWIRE_URL": client.base_url}), address)
+
+
+def test_a_bare_websocket_brings_the_message_that_is_shown(page: Page, client: Client) -> None:
+    (script,), (message,) = blocks("js"), blocks("json")
+    (post,) = [shown.command for shown in _FINITE if shown.command.startswith("curl ")]
+    address = urlsplit(client.base_url).netloc
+    pattern = re.escape(message.strip()).replace("…", "[^,}]+")
+    lines: list[str] = []
+    page.on("console", lambda line: lines.append(line.text))
+    page.evaluate(f"() => {{ {script.replace(_ADDRESS, address)} }}")
+
+    def arrived() -> bool:
+        run(post.replace(_ADDRESS, address), {})
+        page.wait_for_timeout(100)
+        return any(re.fullmatch(pattern, line) for line in lines)
+
+    eventually(arrived, f"{message.strip()} in the console")
+
+
+@pytest.fixture
+def services(stack: Stack, client: Client) -> Iterator[Mapping[str, str]]:
+    """What has `make` and Compose mean the stack under test, which is up again in the end."""
+    environment = {"COMPOSE_PROJECT_NAME": stack.project, "LISTEN": urlsplit(client.base_url).netloc}
+    yield environment
+    run("scripts/up", environment)
+
+
+@pytest.mark.compose
+def test_the_five_services_go_up_and_down(stack: Stack, client: Client, services: Mapping[str, str]) -> None:
+    with client.private() as socket:
+        seq = socket.result(client.submit(10))["seq"]
+        job = client.submit(11)
+        socket.result(job)
+    shown = {shown.command: shown for shown in _SHOWN}
+    for command in _COMPOSE:
+        # Where there is no `docker compose`, docker-compose does the same.
+        output = run(command.replace("docker compose", "scripts/compose"), services)
+        shown[command].check(output, services["LISTEN"])
+    run("scripts/up", services)
+    with client.private(since=seq) as socket:
+        assert socket.result(job)["value"] == "89", "what stays in the volumes"
+    stack.wait_until_healthy()
+
+
+@pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda path: str(path.relative_to(_ROOT)))
+def test_every_link_leads_to_a_file(document: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    local = [target.partition("#")[0] for target in targets if not re.match(r"https?:|#", target)]
+    missing = [target for target in local if not (document.parent / target).exists()]
+    assert missing == [], f"{len(local)} links to files, some of which are not there"
+
+
+def run(command: str, environment: Mapping[str, str]) -> str:
+    """What a command prints; it must succeed."""
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=_ROOT, env=os.environ | environment, capture_output=True,
+        text=True, timeout=_BUILD_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
