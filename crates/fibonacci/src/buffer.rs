@@ -8,11 +8,16 @@
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     fmt,
+    hint::black_box,
     ops::{Deref, DerefMut},
     ptr::NonNull,
+    sync::{Mutex, PoisonError},
 };
 
+use crate::{Error, crew::Crew};
+
 const CACHE_LINE_BYTES: usize = 64;
+const PAGE_BYTES: usize = 4 << 10;
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// A type of which all bits zero is a value, without anything to drop.
@@ -20,10 +25,15 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// # Safety
 ///
 /// Both must be true, and the alignment at most [`CACHE_LINE_BYTES`].
-pub(crate) unsafe trait Zero: Copy {}
+pub(crate) unsafe trait Zero: Copy + Send + Sync {
+    /// The value whose bits are all zero.
+    const ZERO: Self;
+}
 
 // SAFETY: an integer.
-unsafe impl Zero for i32 {}
+unsafe impl Zero for i32 {
+    const ZERO: Self = 0;
+}
 
 /// An array whose length is fixed when it is made.
 pub(crate) struct Buffer<T: Zero> {
@@ -34,9 +44,9 @@ pub(crate) struct Buffer<T: Zero> {
 }
 
 // SAFETY: it owns its memory, as a `Vec<T>` does.
-unsafe impl<T: Zero + Send> Send for Buffer<T> {}
+unsafe impl<T: Zero> Send for Buffer<T> {}
 // SAFETY: as above.
-unsafe impl<T: Zero + Sync> Sync for Buffer<T> {}
+unsafe impl<T: Zero> Sync for Buffer<T> {}
 
 impl<T: Zero> Buffer<T> {
     pub(crate) fn zeroed(len: usize) -> Self {
@@ -68,6 +78,36 @@ impl<T: Zero> Buffer<T> {
             start: start.cast(),
             len,
         }
+    }
+
+    /// The cost of [`Buffer::touch`] for so many elements.
+    pub(crate) fn touch_cost(len: usize) -> u64 {
+        match len * size_of::<T>() {
+            0..HUGE_PAGE_BYTES => 0,
+            bytes => bytes as u64 / 3,
+        }
+    }
+
+    /// Writes to every page, by all threads and with progress.
+    ///
+    /// The kernel zeroes a page when it is first written to. Columns reach every page of an array
+    /// at once, and would wait for all of them.
+    pub(crate) fn touch(&mut self, crew: &mut Crew<'_>) -> Result<(), Error> {
+        let (cost, len) = (Self::touch_cost(self.len), self.len as u64);
+        if cost == 0 {
+            return Ok(());
+        }
+        let jobs: Vec<_> = self
+            .chunks_mut(HUGE_PAGE_BYTES / size_of::<T>())
+            .map(Mutex::new)
+            .collect();
+        crew.share(jobs.len(), |job, worker| {
+            let mut part = jobs[job].lock().unwrap_or_else(PoisonError::into_inner);
+            for page in part.chunks_mut(PAGE_BYTES / size_of::<T>()) {
+                page[0] = black_box(T::ZERO);
+            }
+            worker.done(cost * part.len() as u64 / len);
+        })
     }
 
     /// Access for several threads, each to other elements.
@@ -119,7 +159,7 @@ pub(crate) struct Shared<'a, T: Zero> {
 }
 
 // SAFETY: it gives out parts only through `part`, whose caller answers for their being disjoint.
-unsafe impl<T: Zero + Send> Sync for Shared<'_, T> {}
+unsafe impl<T: Zero> Sync for Shared<'_, T> {}
 
 impl<T: Zero> Shared<'_, T> {
     /// `len` elements from `start` on.

@@ -61,8 +61,7 @@ pub(crate) fn residues(digits: &[i32], base: Base, crew: &mut Crew<'_>) -> Resul
             _ => part::<4>(digits, base, &powers),
         };
         *result.lock().unwrap_or_else(|error| error.into_inner()) = part;
-        // Whether to go on is asked after each job anyway.
-        if worker.done(cost(digits.len())).is_break() {}
+        worker.done(cost(digits.len()));
     })?;
     let mut residues = [0; 2];
     let job_factors: [u64; 2] = std::array::from_fn(|i| {

@@ -126,8 +126,9 @@ struct Report<'a> {
 }
 
 impl Worker<'_> {
-    /// Adds to the cost that is done; says whether to go on.
-    pub(crate) fn done(&mut self, cost: u64) -> ControlFlow<()> {
+    /// Adds to the cost that is done; says whether to go on with the job. It is asked before each
+    /// job anyway.
+    pub(crate) fn done(&mut self, cost: u64) -> bool {
         let done = self.done.fetch_add(cost, Relaxed) + cost;
         if let Some(report) = &mut self.report {
             let fraction = (done as f64 / report.total as f64).min(1.0);
@@ -138,10 +139,6 @@ impl Worker<'_> {
                 }
             }
         }
-        if self.cancelled.load(Relaxed) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        !self.cancelled.load(Relaxed)
     }
 }

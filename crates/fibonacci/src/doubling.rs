@@ -12,6 +12,7 @@ use crate::{
     check,
     crew::Crew,
     small,
+    step::{step_cost, step_on},
     transform::{Arrays, Base, Digits, Instructions, Memory, Multiplier, Plan, SHARED_LEN, add_at},
 };
 
@@ -105,6 +106,7 @@ struct Attempt<'a> {
     shift: u32,
     /// One for each of them, the most significant first.
     plans: Vec<Plan>,
+    room: Room,
     crew: Crew<'a>,
 }
 
@@ -120,11 +122,18 @@ impl<'a> Attempt<'a> {
         for bit in (0..shift).rev() {
             plans.push(Plan::new(len(index(n, bit), base), plans.last()));
         }
-        let mut total = check::cost(2 * plans[plans.len() - 1].len());
-        for (step, plan) in plans.iter().enumerate() {
-            let transforms = if step + 1 < plans.len() { 4 } else { 3 };
+        let room = Room::of(&plans);
+        let mut total = Buffer::<i32>::touch_cost(room.f)
+            + Buffer::<i32>::touch_cost(room.l)
+            + Arrays::touch_cost(room.groups)
+            + check::cost(room.f);
+        for (bit, plan) in (0..shift).rev().zip(&plans) {
+            let transforms = if bit > 0 { 4 } else { 3 };
             let (columns, rows) = plan.costs();
             total += transforms * (columns + rows);
+            if n >> bit & 1 == 1 {
+                total += step_cost(plan.len() << bit.min(1));
+            }
         }
         let threads = match plans.last() {
             Some(last) if last.len() >= SHARED_LEN => settings.threads,
@@ -136,24 +145,26 @@ impl<'a> Attempt<'a> {
             settings,
             shift,
             plans,
+            room,
             crew: Crew::new(threads, total, progress),
         }
     }
 
     /// The value, or `None` if it is not exact.
     fn run(mut self) -> Result<Option<Decimal>, Error> {
-        let (base, count) = (self.base, self.plans.len());
-        let room = |plans: &[Plan]| plans.iter().map(Plan::len).max().unwrap_or(0);
-        let (whole, most) = (room(&self.plans), room(&self.plans[..count - 1]));
-        let mut f = Buffer::zeroed(2 * whole + 1);
-        let mut l = Buffer::zeroed((2 * most + 1).max(whole));
+        let base = self.base;
+        let mut f = Buffer::zeroed(self.room.f);
+        let mut l = Buffer::zeroed(self.room.l);
+        let mut arrays = Arrays::new(self.room.groups);
+        f.touch(&mut self.crew)?;
+        l.touch(&mut self.crew)?;
+        arrays.touch(&mut self.crew)?;
         let first = self.n >> self.shift;
         {
             let (first_f, first_l) = small::pair(first);
             small::write_balanced(&first_f, base.width, &mut f[..len(first, base)]);
             small::write_balanced(&first_l, base.width, &mut l[..len(first, base)]);
         }
-        let mut arrays = Arrays::new(self.plans.iter().map(Plan::groups).max().unwrap_or(0));
         let mut k = first;
         for (bit, plan) in (0..self.shift).rev().zip(&self.plans) {
             let (last, odd) = (bit == 0, self.n >> bit & 1 == 1);
@@ -167,7 +178,14 @@ impl<'a> Attempt<'a> {
             };
             let mut error = if last {
                 if odd {
-                    step_on::<false>(&mut f, &mut l, len(k + 1, base), base);
+                    step_on::<false>(
+                        &mut f,
+                        &mut l,
+                        len(k + 1, base),
+                        multiplier.base,
+                        multiplier.instructions,
+                        multiplier.crew,
+                    )?;
                 }
                 let error = multiplier.product(&mut f, &l, len(k + u64::from(odd), base))?;
                 if odd {
@@ -178,7 +196,14 @@ impl<'a> Attempt<'a> {
                 let error = multiplier.product_and_square(&mut f, &mut l, len(k, base))?;
                 l[0] -= if sign > 0 { 2 } else { -2 };
                 if odd {
-                    step_on::<true>(&mut f, &mut l, len(2 * k + 1, base), base);
+                    step_on::<true>(
+                        &mut f,
+                        &mut l,
+                        len(2 * k + 1, base),
+                        multiplier.base,
+                        multiplier.instructions,
+                        multiplier.crew,
+                    )?;
                 }
                 error
             };
@@ -204,6 +229,28 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// How long the arrays must be.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    /// Digits of F.
+    f: usize,
+    /// Digits of L, which has no last product.
+    l: usize,
+    groups: usize,
+}
+
+impl Room {
+    fn of(plans: &[Plan]) -> Self {
+        let most = |plans: &[Plan]| plans.iter().map(Plan::len).max().unwrap_or(0);
+        let all = most(plans);
+        Self {
+            f: 2 * all + 1,
+            l: (2 * most(&plans[..plans.len() - 1])).max(all) + 1,
+            groups: plans.iter().map(Plan::groups).max().unwrap_or(0),
+        }
+    }
+}
+
 /// The index of the pair that is doubled for this bit of n.
 fn index(n: u64, bit: u32) -> u64 {
     let k = n >> bit >> 1;
@@ -220,31 +267,6 @@ fn len(k: u64, base: Base) -> usize {
     )]
     let digits = (k as f64 * DIGITS_PER_INDEX) as usize + 1;
     digits.div_ceil(base.width as usize) + 1
-}
-
-/// Replaces balanced digits of L(k) by those of L(k+1) and, for a PAIR, of F(k) by F(k+1).
-///
-/// The base is even, so whether a digit leaves a half to the one below it can be seen from that
-/// digit alone, and the same for what it carries to the one above it once the half is in.
-fn step_on<const PAIR: bool>(f: &mut [i32], l: &mut [i32], len: usize, base: Base) {
-    let (base, half) = (base.value, base.value / 2);
-    let len = len.min(f.len() - 1).min(l.len() - 1);
-    let (mut carry_f, mut carry_l) = (0, 0);
-    for i in 0..len {
-        let lent = half * ((f[i + 1] + l[i + 1]) & 1);
-        let next_l = ((5 * f[i] + l[i]) >> 1) + lent;
-        let over = |bound| i32::from(next_l > bound) - i32::from(next_l < -bound);
-        let carry = over(half) + over(half + base);
-        l[i] = next_l - carry * base + carry_l;
-        carry_l = carry;
-        if PAIR {
-            // Not f[i] + l[i], of which the latter is overwritten: F(k+1) = L(k+1) - 2 F(k).
-            let next_f = next_l - 2 * f[i];
-            let carry = i32::from(next_f > half) - i32::from(next_f < -half);
-            f[i] = next_f - carry * base + carry_f;
-            carry_f = carry;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -315,6 +337,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_first_base_is_exact_enough_for_all_that_it_is_tried_for() {
+        for n in [8_388_607, 9_999_999, 10_000_000] {
+            assert_eq!(value(n, settings()).width(), 6, "F({n})");
+        }
+        assert_eq!(value(10_000_001, settings()).width(), 5);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod decimal;
 mod doubling;
 mod preview;
 mod small;
+mod step;
 mod transform;
 
 use std::ops::ControlFlow;

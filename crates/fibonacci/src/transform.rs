@@ -30,7 +30,7 @@ use std::sync::{
 
 use self::{
     butterfly::{Back, Complex, Forward, Node, Twiddle, root_of_unity},
-    lanes::{Group, Kernel, Lanes},
+    lanes::Group,
 };
 use crate::{
     Error,
@@ -38,10 +38,12 @@ use crate::{
     crew::Crew,
 };
 
-pub(crate) use self::lanes::Instructions;
+pub(crate) use self::lanes::{Instructions, Kernel, Lanes};
 
 // SAFETY: doubles.
-unsafe impl Zero for Group {}
+unsafe impl Zero for Group {
+    const ZERO: Self = Self::ZERO;
+}
 
 /// Groups between two rows, beside those of a row, so that a column is not in one cache set.
 const PADDING: usize = 2;
@@ -298,6 +300,16 @@ impl Arrays {
             l: Buffer::zeroed(groups),
         }
     }
+
+    /// The cost of [`Arrays::touch`].
+    pub(crate) fn touch_cost(groups: usize) -> u64 {
+        2 * Buffer::<Group>::touch_cost(groups)
+    }
+
+    pub(crate) fn touch(&mut self, crew: &mut Crew<'_>) -> Result<(), Error> {
+        self.f.touch(crew)?;
+        self.l.touch(crew)
+    }
 }
 
 /// A transformer of digits: the plan, the memory and the crew for one product or two.
@@ -359,7 +371,7 @@ impl Multiplier<'_, '_> {
                     width,
                     scratch: &mut scratch,
                 });
-                if worker.done(cost).is_break() {
+                if !worker.done(cost) {
                     break;
                 }
             }
@@ -386,7 +398,7 @@ impl Multiplier<'_, '_> {
                     square,
                     twist: &mut twist,
                 });
-                if worker.done(cost).is_break() {
+                if !worker.done(cost) {
                     break;
                 }
             }
@@ -429,7 +441,7 @@ impl Multiplier<'_, '_> {
                     });
                     // Bits of doubles that are not negative are ordered as they are.
                     error_bits.fetch_max(error.to_bits(), Relaxed);
-                    if worker.done(cost).is_break() {
+                    if !worker.done(cost) {
                         break;
                     }
                 }

@@ -1,13 +1,11 @@
 //! Four doubles at a time: with AVX2 and FMA where the processor has them, and without.
 
-use std::mem;
-
 /// Four complex numbers, as the kernels work on them.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Group {
-    pub(super) re: [f64; 4],
-    pub(super) im: [f64; 4],
+pub(crate) struct Group {
+    pub(crate) re: [f64; 4],
+    pub(crate) im: [f64; 4],
 }
 
 impl Group {
@@ -39,7 +37,7 @@ impl Instructions {
 
     /// Runs a kernel compiled to these instructions.
     #[inline]
-    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `best` has seen that the processor has AVX2 and FMA.
@@ -51,14 +49,14 @@ impl Instructions {
 
 /// Code over [`Lanes`]; `run` and all that it calls must be `#[inline(always)]`, because only what
 /// is inlined into [`Instructions::run`] is compiled to its instructions.
-pub(super) trait Kernel {
+pub(crate) trait Kernel {
     type Output;
 
     fn run<L: Lanes>(self) -> Self::Output;
 }
 
 /// Four doubles. A type other than [`Portable`] may be used within [`Kernel::run`] only.
-pub(super) trait Lanes: Copy {
+pub(crate) trait Lanes: Copy {
     fn load(from: &[f64; 4]) -> Self;
     fn store(self, to: &mut [f64; 4]);
     fn splat(value: f64) -> Self;
@@ -161,9 +159,9 @@ impl Lanes for Portable {
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use std::arch::x86_64::*;
+    use std::{arch::x86_64::*, mem};
 
-    use super::{Kernel, Lanes, mem};
+    use super::{Kernel, Lanes};
 
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
