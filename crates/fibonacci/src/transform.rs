@@ -162,6 +162,10 @@ impl Plan {
 /// The length from which on sharing the work is worth waking the other threads.
 pub(crate) const SHARED_LEN: usize = 1 << 15;
 
+/// The length from which on an array does not stay in any cache until its rows are read, so that
+/// writing its columns past the caches saves reading it first.
+const STREAMED_LEN: usize = 1 << 20;
+
 /// What a [`Plan`] would take, without making it.
 pub(crate) struct Memory {
     /// The plan's length.
@@ -543,10 +547,17 @@ impl Kernel for ColumnsForward<'_> {
         for (row, groups) in self.scratch.chunks_exact(width).enumerate() {
             // SAFETY: each group of columns is handled by one job, once.
             let to = unsafe { self.array.part(row * plan.stride() + self.first, width) };
-            for (to, from) in to.iter_mut().zip(groups) {
-                Complex::<L>::load(from).store(to);
+            if plan.len() < STREAMED_LEN {
+                for (to, from) in to.iter_mut().zip(groups) {
+                    Complex::<L>::load(from).store(to);
+                }
+            } else {
+                for (to, from) in to.iter_mut().zip(groups) {
+                    Complex::<L>::load(from).stream(to);
+                }
             }
         }
+        L::finish_streams();
     }
 }
 

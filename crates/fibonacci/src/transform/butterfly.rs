@@ -127,6 +127,12 @@ impl<L: Lanes> Complex<L> {
     }
 
     #[inline(always)]
+    pub(super) fn stream(self, to: &mut Group) {
+        self.re.stream(&mut to.re);
+        self.im.stream(&mut to.im);
+    }
+
+    #[inline(always)]
     pub(super) fn splat((re, im): (f64, f64)) -> Self {
         Self {
             re: L::splat(re),

@@ -59,6 +59,9 @@ pub(crate) trait Kernel {
 pub(crate) trait Lanes: Copy {
     fn load(from: &[f64; 4]) -> Self;
     fn store(self, to: &mut [f64; 4]);
+    /// As `store`, past the caches; no other thread may read it before `finish_streams`.
+    fn stream(self, to: &mut [f64; 4]);
+    fn finish_streams();
     fn splat(value: f64) -> Self;
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
@@ -96,6 +99,14 @@ impl Lanes for Portable {
     fn store(self, to: &mut [f64; 4]) {
         *to = self.0;
     }
+
+    #[inline(always)]
+    fn stream(self, to: &mut [f64; 4]) {
+        self.store(to);
+    }
+
+    #[inline(always)]
+    fn finish_streams() {}
 
     #[inline(always)]
     fn splat(value: f64) -> Self {
@@ -183,6 +194,20 @@ mod avx2 {
         fn store(self, to: &mut [f64; 4]) {
             // SAFETY: the array has the 32 bytes that are written, and the processor has AVX2.
             unsafe { _mm256_storeu_pd(to.as_mut_ptr(), self.0) }
+        }
+
+        #[inline(always)]
+        fn stream(self, to: &mut [f64; 4]) {
+            assert!(to.as_ptr().cast::<__m256d>().is_aligned());
+            // SAFETY: the array has the 32 bytes that are written, it is aligned, and the
+            // processor has AVX2. `finish_streams` is called before another thread may read it.
+            unsafe { _mm256_stream_pd(to.as_mut_ptr(), self.0) }
+        }
+
+        #[inline(always)]
+        fn finish_streams() {
+            // SAFETY: every x86-64 processor has it.
+            unsafe { _mm_sfence() }
         }
 
         #[inline(always)]
