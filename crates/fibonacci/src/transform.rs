@@ -196,7 +196,7 @@ fn shape(digits: usize) -> (usize, usize) {
         _ => 4096,
     };
     let rows = digits.div_ceil(columns).max(1);
-    let rows = [1, 3, 5, 9, 15, 25, 27]
+    let rows = [1, 3, 5, 9, 15, 25, 27, 45, 75, 81, 125, 135]
         .map(|odd: usize| odd * rows.div_ceil(odd).next_power_of_two())
         .into_iter()
         .min()
