@@ -88,4 +88,8 @@ class RawSocket:
 
     def ended(self) -> bool:
         """Whether the server has closed the connection, which it owes us after its close frame."""
-        return self._file.read(1) == b""
+        try:
+            return self._file.read(1) == b""
+        except ConnectionResetError:
+            # Closed before all of our frame was read.
+            return True
