@@ -85,8 +85,9 @@ def test_a_failure_is_told_with_its_reason_and_can_be_asked_again(fake: Fake, pa
     id = fake.ask(13)
     fake.push("failed", 1, id=id, n=13, reason="It was given up after three attempts.")
     expect(card(page, 13).get_by_role("alert")).to_have_text("It was given up after three attempts.")
-    card(page, 13).get_by_role("button", name="Ask again").click()
+    card(page, 13).get_by_role("button", name="Ask again").press("Enter")
     expect(card(page, 13).locator(".note")).to_have_text("Queued")
+    expect(page.get_by_role("heading", name="Your results")).to_be_focused()
     assert [job["n"] for job in fake.jobs] == ["13", "13"]
     assert fake.jobs[1]["id"] != id
 
@@ -118,6 +119,26 @@ def test_a_result_that_comes_before_its_202_is_shown(fake: Fake, page: Page) -> 
     expect(card(page, 10).locator(".value")).to_have_text("55")
     held[0].fulfill(status=202, json={"id": job["id"], "n": 10})
     expect(card(page, 10)).to_have_attribute("data-state", "done")
+
+
+def test_results_stand_in_the_order_of_the_clicks_whichever_is_accepted_first(fake: Fake, page: Page) -> None:
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if held:
+            fake.accept(route)
+        else:
+            held.append(route)
+
+    page.unroute("**/fib")
+    page.route("**/fib", hold_the_first)
+    with page.expect_request("**/fib"):
+        ask(page, "10")
+    fake.ask(11)
+    expect(card(page, 11).locator(".note")).to_have_text("Queued")
+    fake.accept(held[0])
+    expect(card(page, 10).locator(".note")).to_have_text("Queued")
+    assert page.locator("#own h3").all_text_contents() == ["F(11)", "F(10)"]
 
 
 def test_a_dropped_socket_resumes_after_the_last_event(fake: Fake, page: Page) -> None:

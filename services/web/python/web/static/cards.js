@@ -11,7 +11,6 @@ const THANKS_MS = 1_500;
 
 const THIN_SPACE = "\u202f";
 
-
 /** The cards of one list. */
 export class Cards {
   #list;
@@ -33,10 +32,16 @@ export class Cards {
       card.remove();
       this.#cards.delete(job);
     }
+    let older = null;
     for (const job of jobs.values()) {
-      const known = this.#cards.get(job);
-      if (known === undefined) this.#list.prepend(this.#add(job));
-      else if (!job.drawn) draw(known, job);
+      let card = this.#cards.get(job);
+      if (card === undefined) {
+        card = this.#add(job);
+        this.#list.insertBefore(card, older);
+      } else if (!job.drawn) {
+        draw(card, job);
+      }
+      older = card;
     }
     this.#section.hidden = this.#cards.size === 0;
   }

@@ -15,6 +15,7 @@ const SILENCE_MS = 20_000;
 const form = document.querySelector("#ask");
 const input = document.querySelector("#n");
 const refusal = document.querySelector("#refusal");
+const ownTitle = document.querySelector("#own-title");
 const connectionState = document.querySelector("#connection");
 const news = document.querySelector("#news");
 const broadcastCount = document.querySelector("#broadcast .count");
@@ -70,6 +71,8 @@ function askAgain(job) {
     jobs.remove(job);
     ask(String(job.n));
   }
+  // The button that was pressed is gone, and with it the place of who uses the keyboard.
+  ownTitle.focus();
 }
 
 async function post(job) {
