@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use pipeline::{DEFAULT_MAX_N, Queue};
+use pipeline::{Queue, SubmissionLimits};
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -19,9 +19,9 @@ pub(crate) struct Args {
         default_value = "127.0.0.1:8080"
     )]
     listen: SocketAddr,
-    /// The largest N to be accepted.
-    #[arg(long, env = "MAX_N", value_name = "MAX_N", default_value_t = DEFAULT_MAX_N)]
-    max_n: u64,
+    /// What to accept.
+    #[command(flatten)]
+    submissions: SubmissionLimits,
     /// How much to compute at once.
     #[command(flatten)]
     calculator: calculator::Limits,
@@ -45,7 +45,7 @@ async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
         .with_context(|| format!("LISTEN {}", args.listen))?;
     let address = listener.local_addr().context("address")?;
     eprintln!("fibwire is up: http://{address}");
-    let routes = site::around(queue.clone(), args.max_n);
+    let routes = site::around(queue.clone(), args.submissions.max_n);
     let sockets = websocket::run(
         listener,
         log,

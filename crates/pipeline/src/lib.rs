@@ -24,4 +24,4 @@ pub use job::{Job, LARGE_N, Lane, unix_us};
 pub use log::{Cursor, Entry, Feed, Item, Log};
 pub use problem::Problem;
 pub use queue::{Delivery, JetStreamOptions, Jobs, PublishError, Queue, SubmitError};
-pub use submission::{BODY_LIMIT, DEFAULT_MAX_N, Submission};
+pub use submission::{BODY_LIMIT, Submission, SubmissionLimits};

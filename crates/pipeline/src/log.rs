@@ -19,7 +19,7 @@ use tokio::{
 use crate::{Audience, EventKind, event, queue::jetstream::Results};
 use tail::{Look, Tail};
 
-/// How often a log without a stream behind it looks for events that are too old.
+/// How often a log looks for events that are too old.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// An event in its place.
@@ -155,14 +155,17 @@ impl Feed {
     /// Feeds the log for ever; to end it, drop it.
     pub async fn run(self) {
         let Self(log) = self;
-        if let Some(stream) = &log.stream {
-            return stream.feed(&log).await;
-        }
         let mut tick = interval(EXPIRY_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            log.tail.lock().expire(Instant::now());
+        let expire = async {
+            loop {
+                tick.tick().await;
+                log.tail.lock().expire(Instant::now());
+            }
+        };
+        match &log.stream {
+            Some(stream) => tokio::join!(stream.feed(&log), expire).1,
+            None => expire.await,
         }
     }
 }

@@ -10,7 +10,23 @@ use crate::{ClientToken, Job, Problem, unix_us};
 /// The longest body in bytes.
 pub const BODY_LIMIT: usize = 1024;
 /// The largest n that is taken unless told otherwise.
-pub const DEFAULT_MAX_N: u64 = 100_000_000;
+const DEFAULT_MAX_N: u64 = 100_000_000;
+/// The largest n that may be told: its digits fill 200 MB.
+const LARGEST_MAX_N: u64 = 1_000_000_000;
+
+/// What is accepted.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct SubmissionLimits {
+    /// The largest N to be accepted, up to 1000000000.
+    #[arg(
+        long,
+        env = "MAX_N",
+        value_name = "MAX_N",
+        default_value_t = DEFAULT_MAX_N,
+        value_parser = clap::value_parser!(u64).range(..=LARGEST_MAX_N)
+    )]
+    pub max_n: u64,
+}
 
 /// What somebody asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,7 +21,7 @@ const IN_PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
 /// How many times a job may be tried. Delivered once more, it ends without a value.
 const MAX_ATTEMPTS: u64 = 3;
 /// Up to this n a number takes less time than handing it to another thread.
-const INLINE_N: u64 = 2_000;
+const INLINE_N: u64 = 10_000;
 /// After how long a job is said to have started; a quick one has only its result.
 const STARTED_AFTER: Duration = Duration::from_millis(50);
 /// After how long progress is told.

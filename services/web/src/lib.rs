@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use http::StatusCode;
-use pipeline::{BODY_LIMIT, DEFAULT_MAX_N, JetStreamOptions, Problem, Queue};
+use pipeline::{BODY_LIMIT, JetStreamOptions, Problem, Queue, SubmissionLimits};
 use pyo3::{
     exceptions::{PyOSError, PyValueError},
     prelude::*,
@@ -17,9 +17,8 @@ const RUNTIME_THREADS: usize = 1;
 struct Settings {
     #[command(flatten)]
     queue: JetStreamOptions,
-    /// The largest n to be accepted.
-    #[arg(long, env = "MAX_N", value_name = "MAX_N", default_value_t = DEFAULT_MAX_N)]
-    max_n: u64,
+    #[command(flatten)]
+    submissions: SubmissionLimits,
 }
 
 /// Takes submissions to the queue, over one connection.
@@ -51,7 +50,7 @@ impl Intake {
         Ok(Self {
             runtime,
             queue,
-            max_n: settings.max_n,
+            max_n: settings.submissions.max_n,
         })
     }
 

@@ -15,7 +15,7 @@ use crate::sockets::Admitted;
 const PING_INTERVAL: Duration = Duration::from_secs(25);
 /// How long its answer may take.
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long one message may take to leave, 512 KiB at most: a peer that reads nothing is gone.
+/// How long one message may take to leave: a peer that takes none of it is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(35);
 /// How long the peer may take to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
