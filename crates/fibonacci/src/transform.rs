@@ -314,6 +314,10 @@ impl Arrays {
         self.f.touch(crew)?;
         self.l.touch(crew)
     }
+
+    fn shared(&mut self) -> [Shared<'_, Group>; 2] {
+        [self.f.shared(), self.l.shared()]
+    }
 }
 
 /// A transformer of digits: the plan, the memory and the crew for one product or two.
@@ -336,11 +340,9 @@ impl Multiplier<'_, '_> {
         l: &mut Buffer<i32>,
         len: usize,
     ) -> Result<f64, Error> {
-        self.columns_forward(&f[..len], Which::F)?;
-        self.columns_forward(&l[..len], Which::L)?;
+        self.columns_forward([&f[..len], &l[..len]])?;
         self.rows(true)?;
-        let error = self.columns_back(Which::F, f, Digits::Balanced)?;
-        Ok(error.max(self.columns_back(Which::L, l, Digits::Balanced)?))
+        self.columns_back([f, l], Digits::Balanced)
     }
 
     /// Replaces the digits of f by those of f * l, canonical. As
@@ -348,29 +350,29 @@ impl Multiplier<'_, '_> {
     pub(crate) fn product(
         &mut self,
         f: &mut Buffer<i32>,
-        l: &Buffer<i32>,
+        l: &[i32],
         len: usize,
     ) -> Result<f64, Error> {
-        self.columns_forward(&f[..len], Which::F)?;
-        self.columns_forward(&l[..len], Which::L)?;
+        self.columns_forward([&f[..len], &l[..len]])?;
         self.rows(false)?;
-        self.columns_back(Which::F, f, Digits::Canonical)
+        self.columns_back([f], Digits::Canonical)
     }
 
-    fn columns_forward(&mut self, digits: &[i32], which: Which) -> Result<(), Error> {
+    fn columns_forward(&mut self, numbers: [&[i32]; 2]) -> Result<(), Error> {
         let (plan, instructions) = (self.plan, self.instructions);
-        let array = self.arrays.get(which).shared();
+        let arrays = self.arrays.shared();
         let width = plan.width();
         let tasks = plan.columns / 4 / width;
         let (jobs, per_job) = plan.jobs(tasks, self.crew.threads());
         let cost = plan.costs().0 / tasks as u64;
-        self.crew.share(jobs, |job, worker| {
+        self.crew.share(numbers.len() * jobs, |job, worker| {
+            let (number, job) = (job / jobs, job % jobs);
             let mut scratch = Buffer::zeroed(plan.rows * width);
             for task in job * per_job..tasks.min((job + 1) * per_job) {
                 instructions.run(ColumnsForward {
                     plan,
-                    digits,
-                    array: &array,
+                    digits: numbers[number],
+                    array: &arrays[number],
                     first: task * width,
                     width,
                     scratch: &mut scratch,
@@ -384,7 +386,7 @@ impl Multiplier<'_, '_> {
 
     fn rows(&mut self, square: bool) -> Result<(), Error> {
         let (plan, instructions) = (self.plan, self.instructions);
-        let (f, l) = (self.arrays.f.shared(), self.arrays.l.shared());
+        let [f, l] = self.arrays.shared();
         let (jobs, per_job) = plan.jobs(plan.rows, self.crew.threads());
         let transforms = if square { 4 } else { 3 };
         let cost = transforms * plan.costs().1 / plan.rows as u64;
@@ -409,35 +411,37 @@ impl Multiplier<'_, '_> {
         })
     }
 
-    fn columns_back(
+    /// The first number from the first array, and so on.
+    fn columns_back<const NUMBERS: usize>(
         &mut self,
-        which: Which,
-        digits: &mut Buffer<i32>,
+        mut numbers: [&mut Buffer<i32>; NUMBERS],
         form: Digits,
     ) -> Result<f64, Error> {
         let (plan, instructions, base) = (self.plan, self.instructions, self.base);
-        let array = self.arrays.get(which).shared();
+        let arrays = self.arrays.shared();
         let width = plan.width();
         let tasks = plan.columns / 4 / width;
         // Carries go along a segment of columns, and from one to the next when all are done.
         let (segments, per_segment) = plan.jobs(tasks, self.crew.threads());
         let cost = plan.costs().0 / tasks as u64;
         let quads = plan.rows.div_ceil(4);
-        let mut carries = Buffer::zeroed(segments * quads);
+        let mut carries = Buffer::zeroed(NUMBERS * segments * quads);
         let error_bits = AtomicU64::new(0);
         {
-            let (digits, carries) = (digits.shared(), carries.shared());
-            self.crew.share(segments, |segment, worker| {
+            let digits = numbers.each_mut().map(|number| number.shared());
+            let carries = carries.shared();
+            self.crew.share(NUMBERS * segments, |job, worker| {
+                let (number, segment) = (job / segments, job % segments);
                 let mut scratch = Buffer::zeroed(4 * quads * width);
-                // SAFETY: each segment is one job.
-                let carries = unsafe { carries.part(segment * quads, quads) };
+                // SAFETY: each job has its own.
+                let carries = unsafe { carries.part(job * quads, quads) };
                 for task in segment * per_segment..tasks.min((segment + 1) * per_segment) {
                     let error = instructions.run(ColumnsBack {
                         plan,
                         base: f64::from(base.value),
                         form,
-                        digits: &digits,
-                        array: &array,
+                        digits: &digits[number],
+                        array: &arrays[number],
                         first: task * width,
                         width,
                         scratch: &mut scratch,
@@ -451,19 +455,23 @@ impl Multiplier<'_, '_> {
                 }
             })?;
         }
-        let len = plan.len();
-        digits[2 * len] = 0;
-        for row in 0..plan.rows {
-            for segment in 0..segments {
-                let end = tasks.min((segment + 1) * per_segment) * width * 4;
-                let carry = &carries[segment * quads + row / 4];
-                for (part, carry) in [(0, carry.re[row % 4]), (len, carry.im[row % 4])] {
-                    let at = part + row * plan.columns + end;
-                    #[allow(
-                        clippy::cast_possible_truncation,
-                        reason = "a whole number below 2^53, and if not, the value is checked"
-                    )]
-                    add_at(digits, at, carry as i64, base, form);
+        for (digits, carries) in numbers
+            .iter_mut()
+            .zip(carries.chunks_exact(segments * quads))
+        {
+            digits[2 * plan.len()] = 0;
+            for row in 0..plan.rows {
+                for (segment, carries) in carries.chunks_exact(quads).enumerate() {
+                    let end = tasks.min((segment + 1) * per_segment) * width * 4;
+                    let at = row * plan.columns + end;
+                    let Group { re, im } = carries[row / 4];
+                    for (at, carry) in [(at, re[row % 4]), (plan.len() + at, im[row % 4])] {
+                        #[allow(
+                            clippy::cast_possible_truncation,
+                            reason = "a whole number below 2^53, and if not, the value is checked"
+                        )]
+                        add_at(digits, at, carry as i64, base, form);
+                    }
                 }
             }
         }
@@ -488,21 +496,6 @@ pub(crate) fn add_at(digits: &mut [i32], at: usize, value: i64, base: Base, form
         #[allow(clippy::cast_possible_truncation, reason = "within the base")]
         let rest = (sum.rem_euclid(base) - lowest) as i32;
         *digit = rest;
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Which {
-    F,
-    L,
-}
-
-impl Arrays {
-    fn get(&mut self, which: Which) -> &mut Buffer<Group> {
-        match which {
-            Which::F => &mut self.f,
-            Which::L => &mut self.l,
-        }
     }
 }
 
