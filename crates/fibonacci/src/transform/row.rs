@@ -1,0 +1,183 @@
+//! A row of both arrays: there, multiplied, and back.
+
+use super::{
+    butterfly::{self, Back, Complex, Forward, Node},
+    lanes::{Group, Kernel, Lanes},
+    plan::{Plan, Roots, RowTree},
+};
+
+/// Transforms a row of each array, multiplies them, and transforms the products back.
+pub(super) struct Row<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) leaf: Node,
+    pub(super) f: &'a mut [Group],
+    pub(super) l: &'a mut [Group],
+    pub(super) square: bool,
+    pub(super) twist: &'a mut [Group],
+}
+
+impl Kernel for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let tree = &self.plan.row_tree;
+        fill_twist::<L>(self.twist, &self.plan.roots, self.leaf);
+        row_forward::<L>(self.f, self.twist, tree);
+        row_forward::<L>(self.l, self.twist, tree);
+        for (f, l) in self.f.iter_mut().zip(self.l.iter_mut()) {
+            let (x, y) = (Complex::<L>::load(f), Complex::<L>::load(l));
+            x.mul(y).store(f);
+            if self.square {
+                y.mul(y).store(l);
+            }
+        }
+        row_back::<L>(self.f, self.twist, tree);
+        if self.square {
+            row_back::<L>(self.l, self.twist, tree);
+        }
+    }
+}
+
+/// The powers of the row's root by which its coefficients are multiplied.
+#[inline(always)]
+fn fill_twist<L: Lanes>(twist: &mut [Group], roots: &Roots, leaf: Node) {
+    const FINE: usize = 8;
+    let power = leaf.turns().0;
+    let mut fine = [Group::ZERO; FINE];
+    let mut exponent = 0;
+    for group in &mut fine {
+        for lane in 0..4 {
+            (group.re[lane], group.im[lane]) = roots.get(exponent);
+            exponent += power;
+        }
+    }
+    let step = exponent;
+    let mut exponent = 0;
+    for groups in twist.chunks_mut(FINE) {
+        let coarse = Complex::<L>::splat(roots.get(exponent));
+        for (group, fine) in groups.iter_mut().zip(&fine) {
+            Complex::<L>::load(fine).mul(coarse).store(group);
+        }
+        exponent += step;
+    }
+}
+
+#[inline(always)]
+fn row_forward<L: Lanes>(row: &mut [Group], twist: &[Group], tree: &RowTree) {
+    let leg = row.len() / 4;
+    let (front, rear) = row.split_at_mut(2 * leg);
+    let ((a, b), (c, d)) = (front.split_at_mut(leg), rear.split_at_mut(leg));
+    let (front, rear) = twist.split_at(2 * leg);
+    let ((t, u), (v, w)) = (front.split_at(leg), rear.split_at(leg));
+    for (((((((a, b), c), d), t), u), v), w) in a
+        .iter_mut()
+        .zip(b)
+        .zip(c)
+        .zip(d)
+        .zip(t)
+        .zip(u)
+        .zip(v)
+        .zip(w)
+    {
+        let legs = [
+            Complex::<L>::load(a).mul(Complex::load(t)),
+            Complex::<L>::load(b).mul(Complex::load(u)),
+            Complex::<L>::load(c).mul(Complex::load(v)),
+            Complex::<L>::load(d).mul(Complex::load(w)),
+        ];
+        let [w, x, y, z] = butterfly::forward_4_of_one(legs);
+        w.store(a);
+        x.store(b);
+        y.store(c);
+        z.store(d);
+    }
+    // A quarter at a time, which fits into the first cache.
+    for (quarter, row) in row.chunks_exact_mut(leg).enumerate() {
+        let mut blocks = 1;
+        while leg / blocks >= 4 {
+            for (b, block) in row.chunks_exact_mut(leg / blocks).enumerate() {
+                let factors = tree.block::<L>(quarter * blocks + b);
+                butterfly::each_4::<L>(block, &Forward(factors));
+            }
+            blocks *= 4;
+        }
+        let tree = &tree.twiddles[quarter * leg / 4..][..leg.div_ceil(4)];
+        for (groups, factors) in row.as_chunks_mut::<4>().0.iter_mut().zip(tree) {
+            let legs = Complex::transpose(load_4::<L>(groups));
+            let residues = butterfly::forward_4(legs, load_factors(factors));
+            store_4(residues, groups);
+        }
+    }
+}
+
+#[inline(always)]
+fn row_back<L: Lanes>(row: &mut [Group], twist: &[Group], tree: &RowTree) {
+    let leg = row.len() / 4;
+    for (quarter, row) in row.chunks_exact_mut(leg).enumerate() {
+        let twiddles = &tree.twiddles[quarter * leg / 4..][..leg.div_ceil(4)];
+        for (groups, factors) in row.as_chunks_mut::<4>().0.iter_mut().zip(twiddles) {
+            let legs = butterfly::back_4(load_4::<L>(groups), load_factors(factors));
+            store_4(Complex::transpose(legs), groups);
+        }
+        let mut blocks = leg / 4;
+        while blocks >= 1 {
+            for (b, block) in row.chunks_exact_mut(leg / blocks).enumerate() {
+                let factors = tree.block::<L>(quarter * blocks + b);
+                butterfly::each_4::<L>(block, &Back(factors));
+            }
+            blocks /= 4;
+        }
+    }
+    let (front, rear) = row.split_at_mut(2 * leg);
+    let ((a, b), (c, d)) = (front.split_at_mut(leg), rear.split_at_mut(leg));
+    let (front, rear) = twist.split_at(2 * leg);
+    let ((t, u), (v, w)) = (front.split_at(leg), rear.split_at(leg));
+    for (((((((a, b), c), d), t), u), v), w) in a
+        .iter_mut()
+        .zip(b)
+        .zip(c)
+        .zip(d)
+        .zip(t)
+        .zip(u)
+        .zip(v)
+        .zip(w)
+    {
+        let residues = [
+            Complex::<L>::load(a),
+            Complex::load(b),
+            Complex::load(c),
+            Complex::load(d),
+        ];
+        let [p, q, r, s] = butterfly::back_4_of_one(residues);
+        p.mul_conjugate(Complex::load(t)).store(a);
+        q.mul_conjugate(Complex::load(u)).store(b);
+        r.mul_conjugate(Complex::load(v)).store(c);
+        s.mul_conjugate(Complex::load(w)).store(d);
+    }
+}
+
+#[inline(always)]
+fn load_4<L: Lanes>(groups: &[Group; 4]) -> [Complex<L>; 4] {
+    let [a, b, c, d] = groups;
+    [
+        Complex::load(a),
+        Complex::load(b),
+        Complex::load(c),
+        Complex::load(d),
+    ]
+}
+
+#[inline(always)]
+fn store_4<L: Lanes>([w, x, y, z]: [Complex<L>; 4], groups: &mut [Group; 4]) {
+    let [a, b, c, d] = groups;
+    w.store(a);
+    x.store(b);
+    y.store(c);
+    z.store(d);
+}
+
+#[inline(always)]
+fn load_factors<L: Lanes>([c1, t1, c2, t2]: &[[f64; 4]; 4]) -> [L; 4] {
+    [L::load(c1), L::load(t1), L::load(c2), L::load(t2)]
+}
