@@ -25,11 +25,20 @@ impl Kernel for Row<'_> {
         fill_twist::<L>(self.twist, &self.plan.roots, self.leaf);
         row_forward::<L>(self.f, self.twist, tree);
         row_forward::<L>(self.l, self.twist, tree);
-        for (f, l) in self.f.iter_mut().zip(self.l.iter_mut()) {
-            let (x, y) = (Complex::<L>::load(f), Complex::<L>::load(l));
-            x.mul(y).store(f);
-            if self.square {
-                y.mul(y).store(l);
+        let blocks = self.f.as_chunks_mut::<4>().0.iter_mut();
+        let blocks = blocks.zip(self.l.as_chunks_mut::<4>().0);
+        if self.square {
+            for ((f, l), factors) in blocks.zip(&tree.twiddles) {
+                let factors = load_factors::<L>(factors);
+                let (x, y) = (last_forward(f, factors), last_forward(l, factors));
+                first_back(products(x, y), factors, f);
+                first_back(products(y, y), factors, l);
+            }
+        } else {
+            for ((f, l), factors) in blocks.zip(&tree.twiddles) {
+                let factors = load_factors::<L>(factors);
+                let (x, y) = (last_forward(f, factors), last_forward(l, factors));
+                first_back(products(x, y), factors, f);
             }
         }
         row_back::<L>(self.f, self.twist, tree);
@@ -63,6 +72,7 @@ fn fill_twist<L: Lanes>(twist: &mut [Group], roots: &Roots, leaf: Node) {
     }
 }
 
+/// All levels but the last, whose blocks have one group.
 #[inline(always)]
 fn row_forward<L: Lanes>(row: &mut [Group], twist: &[Group], tree: &RowTree) {
     let leg = row.len() / 4;
@@ -102,24 +112,34 @@ fn row_forward<L: Lanes>(row: &mut [Group], twist: &[Group], tree: &RowTree) {
             }
             blocks *= 4;
         }
-        let tree = &tree.twiddles[quarter * leg / 4..][..leg.div_ceil(4)];
-        for (groups, factors) in row.as_chunks_mut::<4>().0.iter_mut().zip(tree) {
-            let legs = Complex::transpose(load_4::<L>(groups));
-            let residues = butterfly::forward_4(legs, load_factors(factors));
-            store_4(residues, groups);
-        }
     }
 }
 
+/// The last level of four blocks, whose residues are left side by side.
+#[inline(always)]
+fn last_forward<L: Lanes>(blocks: &[Group; 4], factors: [L; 4]) -> [Complex<L>; 4] {
+    butterfly::forward_4(Complex::transpose(load_4(blocks)), factors)
+}
+
+#[inline(always)]
+fn first_back<L: Lanes>(residues: [Complex<L>; 4], factors: [L; 4], blocks: &mut [Group; 4]) {
+    store_4(
+        Complex::transpose(butterfly::back_4(residues, factors)),
+        blocks,
+    );
+}
+
+#[inline(always)]
+fn products<L: Lanes>(x: [Complex<L>; 4], y: [Complex<L>; 4]) -> [Complex<L>; 4] {
+    let [a, b, c, d] = x;
+    [a.mul(y[0]), b.mul(y[1]), c.mul(y[2]), d.mul(y[3])]
+}
+
+/// The levels before the one that [`first_back`] undoes.
 #[inline(always)]
 fn row_back<L: Lanes>(row: &mut [Group], twist: &[Group], tree: &RowTree) {
     let leg = row.len() / 4;
     for (quarter, row) in row.chunks_exact_mut(leg).enumerate() {
-        let twiddles = &tree.twiddles[quarter * leg / 4..][..leg.div_ceil(4)];
-        for (groups, factors) in row.as_chunks_mut::<4>().0.iter_mut().zip(twiddles) {
-            let legs = butterfly::back_4(load_4::<L>(groups), load_factors(factors));
-            store_4(Complex::transpose(legs), groups);
-        }
         let mut blocks = leg / 4;
         while blocks >= 1 {
             for (b, block) in row.chunks_exact_mut(leg / blocks).enumerate() {
