@@ -115,18 +115,14 @@ def main() -> None:
         return
 
     ways = ["GMP", "FLINT", "CPython, the loop"]
-    print(
-        f"F(N) with all decimal digits, the best of several runs, on {machine()}; {versions()}.\n"
-    )
+    print(f"F(N) with all decimal digits, the best of several runs, on {machine()}; {versions()}.\n")
     header = ["N", "1 thread", "2 threads", *ways, "GMP / 1 thread", "1 thread / 2 threads"]
     print("|", " | ".join(header), "|")
     print("|", " | ".join(["---:"] * len(header)), "|")
     for n in args.n or NUMBERS:
         one, two = ours(args.binary, n, 1), ours(args.binary, n, 2)
         others = [
-            in_a_process([sys.executable, __file__, str(args.binary), "--way", way, "--n", str(n)])[
-                0
-            ]
+            in_a_process([sys.executable, __file__, str(args.binary), "--way", way, "--n", str(n)])[0]
             if n <= LARGEST.get(way, n)
             else None
             for way in ways
@@ -135,9 +131,7 @@ def main() -> None:
         cells = [seconds(value) for value in (one, two, *others)]
         print(
             "|",
-            " | ".join(
-                [f"{n:_}".replace("_", " "), *cells, f"{others[0] / one:.2f}", f"{one / two:.2f}"]
-            ),
+            " | ".join([f"{n:_}".replace("_", " "), *cells, f"{others[0] / one:.2f}", f"{one / two:.2f}"]),
             "|",
             flush=True,
         )

@@ -43,7 +43,7 @@ pub enum Command {
 /// Whom a websocket server serves.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Limits {
-    /// Origins of other pages that may open a socket, as in https://example.org, separated by
+    /// Origins of other pages that may open a socket, as in `https://example.org`, separated by
     /// commas. A page from the server's own host always may.
     #[arg(
         long,
