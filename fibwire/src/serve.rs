@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::site;
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Where to listen.
     #[arg(

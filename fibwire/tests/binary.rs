@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStderr, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -16,6 +16,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_fibwire");
 /// A server on a free port, killed when it is dropped.
 struct Server {
     process: Child,
+    /// Kept open: the server logs to it.
+    _stderr: BufReader<ChildStderr>,
     url: String,
 }
 
@@ -27,15 +29,19 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("a process");
-        let stderr = process.stderr.take().expect("standard error");
+        let mut stderr = BufReader::new(process.stderr.take().expect("standard error"));
         let mut line = String::new();
-        BufReader::new(stderr).read_line(&mut line).expect("a line");
+        stderr.read_line(&mut line).expect("a line");
         let url = line
             .trim()
             .strip_prefix("fibwire is up: ")
             .expect("the address")
             .to_owned();
-        Self { process, url }
+        Self {
+            process,
+            _stderr: stderr,
+            url,
+        }
     }
 
     fn address(&self) -> &str {

@@ -40,6 +40,7 @@ pub enum Command {
 
 /// How much a calculator takes on.
 #[derive(Debug, Clone, Copy, clap::Args)]
+#[group(skip)]
 pub struct Limits {
     /// How many small jobs to compute at once, and how many threads a large one may use. The
     /// number of cores unless set.

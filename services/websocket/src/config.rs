@@ -42,6 +42,7 @@ pub enum Command {
 
 /// Whom a websocket server serves.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Limits {
     /// Origins of other pages that may open a socket, as in `https://example.org`, separated by
     /// commas. A page from the server's own host always may.
