@@ -22,8 +22,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest frame that a client may send, in bytes. It has nothing to say.
 const MAX_FRAME: usize = 4 * 1024;
-/// What is read at once, in bytes, and held by each socket however idle.
-const READ_BUFFER: usize = 4 * 1024;
+/// What is read at once, in bytes, and held by each socket however idle: a pong and some more.
+const READ_BUFFER: usize = 256;
 /// From how many bytes on messages are written before there are more.
 const WRITE_BUFFER: usize = 16 * 1024;
 /// The most bytes of messages that wait to be written: the longest message and some more.
@@ -74,18 +74,18 @@ pub(crate) fn configure(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
 
 /// Serves a socket until it is closed by either side or by `shutdown`.
 pub(crate) async fn serve(
-    mut socket: WebSocket,
-    mut admitted: Admitted,
-    shutdown: CancellationToken,
+    socket: &mut WebSocket,
+    admitted: &mut Admitted,
+    shutdown: &CancellationToken,
 ) {
-    if let Some(reason) = exchange(&mut socket, &mut admitted, &shutdown).await {
+    if let Some(reason) = exchange(socket, admitted, shutdown).await {
         close(socket, reason).await;
     }
 }
 
 /// Closes a socket and gives the peer a moment to agree, since what it did not read yet is lost
 /// when the connection goes.
-pub(crate) async fn close(mut socket: WebSocket, reason: CloseReason) {
+pub(crate) async fn close(socket: &mut WebSocket, reason: CloseReason) {
     let closing = async {
         socket.send(Message::Close(Some(reason.frame()))).await?;
         while let Some(message) = socket.recv().await {

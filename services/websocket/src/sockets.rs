@@ -115,12 +115,12 @@ async fn open(
         Err(Refused::NotReady) => return not_ready(),
     };
     let (task, shutdown) = (sockets.0.tasks.token(), sockets.0.shutdown.clone());
-    upgrade.on_upgrade(async move |socket| {
+    upgrade.on_upgrade(async move |mut socket| {
         match admitted {
-            Ok(admitted) => socket::serve(socket, admitted, shutdown).await,
-            Err(reason) => socket::close(socket, reason).await,
+            Ok(mut admitted) => socket::serve(&mut socket, &mut admitted, &shutdown).await,
+            Err(reason) => socket::close(&mut socket, reason).await,
         }
-        drop(task);
+        drop((socket, task));
     })
 }
 
