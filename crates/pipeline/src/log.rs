@@ -189,10 +189,11 @@ pub struct Cursor {
 impl Cursor {
     /// The next event, or the news that some were missed. Waits for as long as there is none.
     ///
-    /// Dropping the future loses nothing: the place moves only with what is returned.
+    /// Dropping the future loses nothing: the place moves only with what is returned. It is small,
+    /// since every socket waits in one: what is rarely needed is boxed.
     pub async fn next(&mut self) -> Item {
         if self.may_be_ahead {
-            let end = self.end_if_ahead().await;
+            let end = Box::pin(self.end_if_ahead()).await;
             self.may_be_ahead = false;
             if let Some(end) = end {
                 self.position = end;
@@ -231,7 +232,7 @@ impl Cursor {
                     return Item::Gap(floor);
                 }
                 (Look::Behind { head, .. }, Some(stream)) => {
-                    let read = stream.next_after(&self.audiences, self.position).await;
+                    let read = Box::pin(stream.next_after(&self.audiences, self.position)).await;
                     if read.first > self.position.saturating_add(1) {
                         self.position = read.first - 1;
                         return Item::Gap(self.position);
