@@ -1,0 +1,197 @@
+//! Posts jobs over one connection that stays open. The request is rendered once, only the id
+//! changes; of the answer no more is read than its status, its length and its id.
+
+use std::io;
+
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use uuid::{Uuid, fmt::Hyphenated};
+
+use crate::target::{Channel, Target};
+
+/// The most headers of an answer.
+const MAX_HEADERS: usize = 32;
+/// The longest answer in bytes.
+const MAX_ANSWER: usize = 16 * 1024;
+
+/// One connection, and the request that goes over it.
+#[derive(Debug)]
+pub(crate) struct Poster {
+    target: Target,
+    stream: Option<TcpStream>,
+    request: Vec<u8>,
+    /// Where in the request the id is.
+    id_at: usize,
+    answer: Vec<u8>,
+}
+
+/// What a POST was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// 202, with the id that the answer names.
+    Accepted(Uuid),
+    /// Another status.
+    Refused(u16),
+}
+
+impl Poster {
+    /// What posts F(`n`) for `channel`. Connects when it first has to.
+    pub(crate) fn new(target: &Target, n: u64, channel: &Channel) -> Self {
+        let client = channel
+            .token()
+            .map_or_else(String::new, |token| format!(r#""client":"{token}","#));
+        let end = format!(r#"{}"}}"#, Uuid::nil());
+        let body = format!(r#"{{"n":{n},{client}"id":"{end}"#);
+        let request = format!(
+            "POST /fib HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            target.host(),
+            body.len()
+        );
+        Self {
+            target: target.clone(),
+            stream: None,
+            id_at: request.len() - end.len(),
+            request: request.into_bytes(),
+            answer: Vec::with_capacity(MAX_ANSWER),
+        }
+    }
+
+    /// Posts the job under the name `id` and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// When there was none; the next post connects anew.
+    pub(crate) async fn post(&mut self, id: Uuid) -> io::Result<Answer> {
+        let mut stream = self.ready().await?;
+        id.hyphenated()
+            .encode_lower(&mut self.request[self.id_at..][..Hyphenated::LENGTH]);
+        stream.write_all(&self.request).await?;
+        self.answer.clear();
+        let head = loop {
+            more(&mut stream, &mut self.answer).await?;
+            if let Some(head) = Head::parse(&self.answer)? {
+                break head;
+            }
+        };
+        while self.answer.len() < head.length + head.body {
+            more(&mut stream, &mut self.answer).await?;
+        }
+        if !head.closes {
+            self.stream = Some(stream);
+        }
+        Ok(match head.status {
+            202 => Answer::Accepted(accepted(&self.answer[head.length..])?),
+            status => Answer::Refused(status),
+        })
+    }
+
+    /// Connects, unless that was done already.
+    pub(crate) async fn connect(&mut self) -> io::Result<()> {
+        self.stream = Some(self.ready().await?);
+        Ok(())
+    }
+
+    /// The connection, taken: it comes back when an exchange over it is complete.
+    async fn ready(&mut self) -> io::Result<TcpStream> {
+        match self.stream.take() {
+            Some(stream) => Ok(stream),
+            None => self.target.connect().await,
+        }
+    }
+}
+
+async fn more(stream: &mut TcpStream, answer: &mut Vec<u8>) -> io::Result<()> {
+    if answer.len() >= MAX_ANSWER {
+        return Err(invalid("answer too long"));
+    }
+    match stream.read_buf(answer).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+/// What the head of an answer says.
+#[derive(Debug, PartialEq, Eq)]
+struct Head {
+    status: u16,
+    /// The length of the head itself.
+    length: usize,
+    /// The length of the body behind it.
+    body: usize,
+    /// Whether the server closes the connection after it.
+    closes: bool,
+}
+
+impl Head {
+    /// Reads a head; `None` when it is not complete.
+    fn parse(answer: &[u8]) -> io::Result<Option<Self>> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        let httparse::Status::Complete(length) = response
+            .parse(answer)
+            .map_err(|error| invalid(&error.to_string()))?
+        else {
+            return Ok(None);
+        };
+        let value = |name: &str| {
+            response
+                .headers
+                .iter()
+                .find(|header| header.name.eq_ignore_ascii_case(name))
+                .and_then(|header| std::str::from_utf8(header.value).ok())
+        };
+        Ok(Some(Self {
+            status: response.code.unwrap_or_default(),
+            length,
+            body: value("content-length")
+                .and_then(|length| length.parse().ok())
+                .ok_or_else(|| invalid("answer without a length"))?,
+            closes: value("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")),
+        }))
+    }
+}
+
+fn accepted(body: &[u8]) -> io::Result<Uuid> {
+    #[derive(Deserialize)]
+    struct Accepted {
+        id: Uuid,
+    }
+    serde_json::from_slice::<Accepted>(body)
+        .map(|accepted| accepted.id)
+        .map_err(|_| invalid("202 without an id"))
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_when_it_is_complete() {
+        let answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 3\r\nConnection: close\r\n\r\nabc";
+        let length = answer.len() - 3;
+        assert_eq!(Head::parse(&answer[..length - 1]).unwrap(), None);
+        assert_eq!(
+            Head::parse(answer).unwrap(),
+            Some(Head {
+                status: 202,
+                length,
+                body: 3,
+                closes: true
+            })
+        );
+    }
+
+    #[test]
+    fn a_body_of_unknown_length_is_no_answer() {
+        let answer = b"HTTP/1.1 202 Accepted\r\ntransfer-encoding: chunked\r\n\r\n";
+        assert!(Head::parse(answer).is_err());
+        assert!(Head::parse(b"SSH-2.0\r\n\r\n").is_err());
+    }
+}

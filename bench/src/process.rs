@@ -1,0 +1,59 @@
+//! What a process has used, read from /proc.
+
+use std::{fs, time::Duration};
+
+use anyhow::Context;
+
+/// How long a tick of the times in /proc is: 1/100 s on every Linux.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The memory that a process has resident, in KB of 1000 bytes.
+pub(crate) fn resident_kb(pid: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("process")?;
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"))
+        .context("VmRSS")?;
+    Ok(kib.trim().parse::<u64>().context("VmRSS")? * 1024 / 1000)
+}
+
+/// The time that the processes' threads ran, in all.
+pub(crate) fn cpu_time(pids: &[u32]) -> anyhow::Result<Duration> {
+    pids.iter().map(|pid| cpu_time_of(*pid)).sum()
+}
+
+fn cpu_time_of(pid: u32) -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("process")?;
+    // The name, which may contain anything, ends with the last parenthesis. Behind it, user and
+    // system time are the 12th and 13th fields.
+    let (_, fields) = stat.rsplit_once(')').context("stat")?;
+    let ticks: u32 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse::<u32>())
+        .sum::<Result<_, _>>()
+        .context("stat")?;
+    Ok(TICK * ticks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory_and_a_clock() {
+        let pid = std::process::id();
+        assert!(resident_kb(pid).unwrap() > 100);
+        let before = cpu_time(&[pid]).unwrap();
+        while cpu_time(&[pid]).unwrap() == before {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_none_has_nothing() {
+        assert!(resident_kb(u32::MAX).is_err());
+        assert!(cpu_time(&[u32::MAX]).is_err());
+    }
+}
