@@ -28,6 +28,10 @@ check: $(VENV) ## format, lints, types, documentation
 test: check ## everything: check, all tests, and the whole system as a browser sees it
 	@scripts/test
 
+.PHONY: bench
+bench: $(VENV) ## measure this machine and write docs/benchmarks.md; takes a few minutes
+	@scripts/bench
+
 .PHONY: clean
 clean: ## remove the services with their data, and all that was built here
 	@scripts/compose down --volumes --rmi local
