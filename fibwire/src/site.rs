@@ -66,10 +66,14 @@ fn file(path: &str) -> Response {
     let Some(file) = Files::get(path) else {
         return refuse(StatusCode::NOT_FOUND);
     };
+    let mut content_type = file.metadata.mimetype().to_owned();
+    if content_type.starts_with("text/") {
+        content_type += "; charset=utf-8";
+    }
     let headers = [
-        (header::CONTENT_TYPE, file.metadata.mimetype()),
+        (header::CONTENT_TYPE, content_type),
         // A page from one version with a script from another would be neither.
-        (header::CACHE_CONTROL, "no-cache"),
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
     ];
     (headers, file.data).into_response()
 }

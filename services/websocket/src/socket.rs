@@ -111,8 +111,9 @@ async fn exchange(
             biased;
             () = shutdown.cancelled() => return Some(CloseReason::GoingAway),
             received = socket.recv() => match received {
-                // Any frame shows that the peer is there; what it says does not matter.
-                Some(Ok(Message::Close(_))) | None => return None,
+                None => return None,
+                // Any frame shows that the peer is there; what it says does not matter. After a
+                // close the next receive sends the answer and finds the end.
                 Some(Ok(_)) => {
                     pong_due = false;
                     ping.as_mut().reset(Instant::now() + PING_INTERVAL);
