@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 const FIRST_WAIT: Duration = Duration::from_millis(20);
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-/// The waits between the attempts of one task. They start at 20 ms, double up to a second, and
-/// each is drawn from its upper half.
+/// The waits between the attempts of one task. They start at 20 ms, double up to half a second,
+/// and each is drawn from its upper half.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_wait_is_in_the_upper_half_of_its_bound() {
-        for (failures, bound_ms) in [(0, 20), (1, 40), (5, 640), (6, 1000), (u32::MAX, 1000)] {
+        for (failures, bound_ms) in [(0, 20), (1, 40), (4, 320), (5, 500), (u32::MAX, 500)] {
             let bound = Duration::from_millis(bound_ms);
             let wait = delay(failures);
             assert!(bound / 2 <= wait && wait <= bound, "{failures}: {wait:?}");
