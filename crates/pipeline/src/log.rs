@@ -256,7 +256,10 @@ impl Cursor {
         match &self.log.stream {
             None => self.log.head(),
             // Another reader of the stream may have been faster than this process's tail.
-            Some(stream) => (stream.last().await < self.position).then_some(0),
+            Some(stream) => {
+                let (first, last) = stream.bounds().await;
+                (last < self.position).then_some(first.saturating_sub(1))
+            }
         }
     }
 }

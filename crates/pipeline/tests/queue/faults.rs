@@ -168,6 +168,10 @@ async fn what_the_stream_no_longer_holds_is_a_gap() {
     let mut cursor = log.cursor(&[Audience::Public], |_| true, Some(0)).unwrap();
     assert_eq!(cursor.next().await, Item::Gap(2));
     assert_eq!(entry(&mut cursor).await.0, 3);
+    // Nor is there more than one gap for who comes from another log, after this one's end.
+    let mut cursor = log.cursor(&[Audience::Public], |_| true, Some(9)).unwrap();
+    assert_eq!(cursor.next().await, Item::Gap(2));
+    assert_eq!(entry(&mut cursor).await.0, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,11 +79,12 @@ impl Results {
         .await
     }
 
-    /// The place of the last event. Tries until the queue answers.
-    pub(crate) async fn last(&self) -> u64 {
-        self.until_answered(
-            |stream| async move { Ok(stream.get_info().await?.state.last_sequence) },
-        )
+    /// The places of the first event that is held and of the last. Tries until the queue answers.
+    pub(crate) async fn bounds(&self) -> (u64, u64) {
+        self.until_answered(|stream| async move {
+            let state = stream.get_info().await?.state;
+            Ok((state.first_sequence, state.last_sequence))
+        })
         .await
     }
 
