@@ -35,7 +35,7 @@ def test_a_service_s_own_user_is_let_in(stack: Stack, user: str) -> None:
         ("calculator", "SUB jobs.> 1"),
         ("calculator", "PUB jobs.small 0\r\n"),
         ("calculator", "PUB $JS.API.STREAM.DELETE.JOBS 0\r\n"),
-        ("calculator", "PUB $JS.API.STREAM.PURGE.JOBS 0\r\n"),
+        ("calculator", "PUB $JS.API.STREAM.PURGE.RESULTS 0\r\n"),
         ("websocket", "SUB jobs.> 1"),
         ("websocket", "SUB _INBOX_web.> 1"),
         ("websocket", "PUB jobs.small 0\r\n"),

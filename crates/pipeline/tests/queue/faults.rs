@@ -1,6 +1,9 @@
 //! What only a server can do: be full, be away, lose its disk, be behind.
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZeroUsize,
+    time::{Duration, Instant},
+};
 
 use async_nats::jetstream::stream::DiscardPolicy;
 use pipeline::{Audience, Event, Item, Lane, Queue, SubmitError};
@@ -38,7 +41,43 @@ async fn a_full_stream_refuses_a_job() {
     context.update_stream(config).await.unwrap();
     assert_eq!(stage.web.submit(&job(2)).await, Err(SubmitError::Full));
     delivery.ack().await;
-    stage.submit(&job(2)).await;
+    stage.deliver(&mut jobs, &job(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_leaves_the_stream_and_nothing_else() {
+    let mut stage = Stage::jetstream().await;
+    let mut small = stage.calculator.jobs(Lane::Small);
+    let mut large = stage.calculator.jobs(Lane::Large);
+    let _underway = stage.deliver(&mut large, &job(1_000_001)).await;
+    let done = stage.deliver(&mut small, &job(1)).await;
+    let also_underway = stage.deliver(&mut small, &job(2)).await;
+    let done_out_of_order = stage.deliver(&mut small, &job(3)).await;
+    done.ack().await;
+    done_out_of_order.ack().await;
+
+    let (client, _) = client(stage.server(), "calculator").await;
+    let stream = async_nats::jetstream::new(client)
+        .get_stream("JOBS")
+        .await
+        .unwrap();
+    let left = async |count: u64| {
+        eventually("what is left in the stream", async || {
+            let state = stream.get_info().await.unwrap().state;
+            (state.messages == count).then_some(())
+        })
+        .await;
+    };
+    tokio::select! {
+        // The first small job is gone; what follows a job under way waits for it.
+        () = left(3) => {}
+        _ = small.take(NonZeroUsize::MIN) => panic!("there is no other job"),
+    }
+    also_underway.ack().await;
+    tokio::select! {
+        () = left(1) => {}
+        _ = small.take(NonZeroUsize::MIN) => panic!("there is no other job"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,10 @@
 //! The JOBS stream: a work queue with two lanes.
+//!
+//! To JetStream it is a stream of limits, from which the jobs that are done are swept many at a
+//! time. Its own work queues remove each message with its ack, and where an ack means on disk every
+//! removal is one more write to wait for (docs/adr/0013).
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, pin::Pin, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self, AckKind, Message,
@@ -8,6 +12,10 @@ use async_nats::jetstream::{
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
 };
 use futures_util::StreamExt;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 use super::link::{Connection, Declaration, Link};
 use crate::{
@@ -22,6 +30,9 @@ const STREAM: &str = "JOBS";
 /// After how long without a word from its worker a job is delivered to another one.
 const ACK_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a job that is done stays in the stream, while its lane is being taken from.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long the server keeps a request for jobs. Nothing depends on it: the next one follows.
 const REQUEST_EXPIRES: Duration = Duration::from_secs(30);
 
@@ -31,7 +42,7 @@ fn stream() -> Config {
         subjects: [Lane::Small, Lane::Large]
             .map(|lane| lane.subject().into())
             .into(),
-        retention: RetentionPolicy::WorkQueue,
+        retention: RetentionPolicy::Limits,
         storage: StorageType::File,
         discard: DiscardPolicy::New,
         max_messages: JOBS_LIMIT.into(),
@@ -46,7 +57,7 @@ fn consumer(lane: Lane) -> pull::Config {
         filter_subject: lane.subject().into(),
         ack_policy: AckPolicy::Explicit,
         ack_wait: ACK_WAIT,
-        // No limit of deliveries: a message over such a limit would stay in a work queue for ever.
+        // No limit of deliveries: a message over such a limit would stay in the stream for ever.
         // The worker counts them and ends the job.
         max_ack_pending: -1,
         ..pull::Config::default()
@@ -54,7 +65,6 @@ fn consumer(lane: Lane) -> pull::Config {
 }
 
 /// One lane, over whatever connection there is.
-#[derive(Debug)]
 pub(in crate::queue) struct JetStreamJobs {
     context: jetstream::Context,
     link: Link,
@@ -62,6 +72,10 @@ pub(in crate::queue) struct JetStreamJobs {
     declaration: Declaration,
     backoff: Backoff,
     open: Option<Open>,
+    /// Told of each ack.
+    acked: Arc<Notify>,
+    /// Removes what is done. Kept here and not begun anew by each call, which may be dropped.
+    sweeping: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// The lane as declared over one connection, and the request for jobs that is under way.
@@ -71,10 +85,10 @@ struct Open {
     request: Option<pull::Batch>,
 }
 
-impl std::fmt::Debug for Open {
+impl std::fmt::Debug for JetStreamJobs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Open")
-            .field("connection", &self.connection)
+        f.debug_struct("JetStreamJobs")
+            .field("lane", &self.lane)
             .finish_non_exhaustive()
     }
 }
@@ -82,13 +96,23 @@ impl std::fmt::Debug for Open {
 impl JetStreamJobs {
     pub(super) fn new(context: jetstream::Context, link: Link, lane: Lane) -> Self {
         let declaration = link.declaration();
+        let acked = Arc::new(Notify::new());
+        // What the process before this one did and had no time to sweep.
+        acked.notify_one();
         Self {
+            sweeping: Box::pin(sweep(
+                context.clone(),
+                link.clone(),
+                lane,
+                Arc::clone(&acked),
+            )),
             context,
             link,
             lane,
             declaration,
             backoff: Backoff::default(),
             open: None,
+            acked,
         }
     }
 
@@ -137,9 +161,10 @@ impl JetStreamJobs {
                 self.close();
                 return Ok(None);
             }
+            () = &mut self.sweeping => None,
         };
         match message {
-            Some(message) => Ok(delivery(message?).await),
+            Some(message) => Ok(delivery(message?, &self.acked).await),
             None => {
                 open.request = None;
                 Ok(None)
@@ -147,7 +172,7 @@ impl JetStreamJobs {
         }
     }
 
-    async fn declare(&self) -> Result<Open, async_nats::Error> {
+    async fn declare(&mut self) -> Result<Open, async_nats::Error> {
         let connection = self.link.connected().await;
         self.context.create_or_update_stream(stream()).await?;
         let consumer = self
@@ -167,7 +192,38 @@ impl JetStreamJobs {
     }
 }
 
-async fn delivery(message: Message) -> Option<Delivery> {
+/// Removes the jobs of `lane` that are done from the stream, for ever.
+async fn sweep(context: jetstream::Context, link: Link, lane: Lane, acked: Arc<Notify>) {
+    loop {
+        acked.notified().await;
+        sleep_until(Instant::now() + SWEEP_INTERVAL).await;
+        let connection = link.connected().await;
+        let swept = tokio::select! {
+            swept = sweep_once(&context, lane) => swept,
+            () = connection.lost() => Err("connection lost".into()),
+        };
+        if let Err(error) = swept {
+            tracing::debug!(%error, lane = lane.name(), "cannot sweep, trying again");
+            acked.notify_one();
+        }
+    }
+}
+
+async fn sweep_once(context: &jetstream::Context, lane: Lane) -> Result<(), async_nats::Error> {
+    let stream = context.get_stream_no_info(STREAM).await?;
+    let consumer: Consumer<pull::Config> = stream.get_consumer(lane.name()).await?;
+    // All of the lane's jobs up to here are acknowledged, by whichever calculator had them.
+    let floor = consumer.cached_info().ack_floor.stream_sequence;
+    // A purge ends before the sequence that it is given.
+    stream
+        .purge()
+        .filter(lane.subject())
+        .sequence(floor + 1)
+        .await?;
+    Ok(())
+}
+
+async fn delivery(message: Message, acked: &Arc<Notify>) -> Option<Delivery> {
     let attempt = match message.info() {
         Ok(info) => u64::try_from(info.delivered).unwrap_or(u64::MAX),
         Err(error) => {
@@ -179,11 +235,19 @@ async fn delivery(message: Message) -> Option<Delivery> {
         Ok(job) => Some(Delivery {
             job,
             attempt,
-            receipt: AnyReceipt::JetStream(Box::new(Receipt(message))),
+            receipt: AnyReceipt::JetStream(Box::new(Receipt {
+                message,
+                acked: Arc::clone(acked),
+            })),
         }),
         Err(error) => {
             tracing::error!(%error, "job that cannot be read thrown away");
-            Receipt(message).send(AckKind::Term).await;
+            Receipt {
+                message,
+                acked: Arc::clone(acked),
+            }
+            .end(AckKind::Term)
+            .await;
             None
         }
     }
@@ -192,11 +256,14 @@ async fn delivery(message: Message) -> Option<Delivery> {
 /// What answers for one delivery. An answer that gets lost is harmless: the job comes again, and
 /// its events are stored once.
 #[derive(Debug)]
-pub(in crate::queue) struct Receipt(Message);
+pub(in crate::queue) struct Receipt {
+    message: Message,
+    acked: Arc<Notify>,
+}
 
 impl Receipt {
     pub(in crate::queue) async fn ack(self) {
-        self.send(AckKind::Ack).await;
+        self.end(AckKind::Ack).await;
     }
 
     pub(in crate::queue) async fn in_progress(&self) {
@@ -207,8 +274,14 @@ impl Receipt {
         self.send(AckKind::Nak(None)).await;
     }
 
+    /// Says that the job will not come again.
+    async fn end(&self, kind: AckKind) {
+        self.send(kind).await;
+        self.acked.notify_one();
+    }
+
     async fn send(&self, kind: AckKind) {
-        if let Err(error) = self.0.ack_with(kind).await {
+        if let Err(error) = self.message.ack_with(kind).await {
             tracing::warn!(%error, ?kind, "job not acknowledged");
         }
     }
