@@ -31,6 +31,13 @@ pub(crate) use results::Results;
 /// How long a submission may take. Its caller is promised an answer within 2 seconds.
 const SUBMIT_TIMEOUT: Duration = Duration::from_millis(1500);
 
+/// How long it may take when the queue has been away for `AWAY_AFTER`: who waits holds a thread of the
+/// web service, which the page needs too.
+const AWAY_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// After how long without a connection the queue counts as away.
+const AWAY_AFTER: Duration = Duration::from_secs(1);
+
 /// How long to wait for the ack of a publish before it is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -89,7 +96,12 @@ impl JetStream {
             job.id.to_string(),
             json::encode(job).into(),
         );
-        match timeout(SUBMIT_TIMEOUT, stored).await {
+        let limit = if self.link.is_away_for(AWAY_AFTER) {
+            AWAY_TIMEOUT
+        } else {
+            SUBMIT_TIMEOUT
+        };
+        match timeout(limit, stored).await {
             Ok(stored) => stored.map_err(|refusal| match refusal {
                 Refusal::Full => SubmitError::Full,
                 Refusal::TooLong => SubmitError::Unreachable,

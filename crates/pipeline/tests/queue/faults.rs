@@ -95,6 +95,13 @@ async fn a_queue_that_was_away_works_again_without_help() {
             Err(SubmitError::Unreachable)
         );
         assert!(start.elapsed() < SUBMIT_LIMIT);
+        // It is known to be away by now.
+        let start = Instant::now();
+        assert_eq!(
+            stage.web.submit(&job(2)).await,
+            Err(SubmitError::Unreachable)
+        );
+        assert!(start.elapsed() < SUBMIT_LIMIT / 4);
         if lose_disk {
             stage.server().lose_disk();
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_nats::{Auth, AuthError, Client, ConnectError, ConnectOptions, Event};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::JetStreamOptions;
 use crate::backoff;
@@ -28,6 +28,7 @@ pub(super) async fn connect(
     let (state, link) = watch::channel(State {
         connections: 0,
         connected: false,
+        since: Instant::now(),
     });
     let (name, password_file) = (user.to_owned(), options.password_file.clone());
     let client = ConnectOptions::with_auth_callback(move |_nonce| {
@@ -73,12 +74,12 @@ fn observe(event: &Event, state: &watch::Sender<State>) {
         Event::Connected => {
             state.send_modify(|state| {
                 state.connections += 1;
-                state.connected = true;
+                state.set_connected(true);
             });
             tracing::info!("connected to the queue");
         }
         Event::Disconnected | Event::Closed => {
-            state.send_modify(|state| state.connected = false);
+            state.send_modify(|state| state.set_connected(false));
             tracing::warn!("connection to the queue lost");
         }
         // A missing permission shows up nowhere else: to the caller it looks like a time-out.
@@ -104,9 +105,26 @@ struct State {
     /// How many connections were made so far.
     connections: u64,
     connected: bool,
+    /// When that began.
+    since: Instant,
+}
+
+impl State {
+    fn set_connected(&mut self, connected: bool) {
+        if connected != self.connected {
+            self.connected = connected;
+            self.since = Instant::now();
+        }
+    }
 }
 
 impl Link {
+    /// Whether there has been no connection for at least `time`.
+    pub(super) fn is_away_for(&self, time: Duration) -> bool {
+        let state = *self.state.borrow();
+        !state.connected && state.since.elapsed() >= time
+    }
+
     /// Waits until there is a connection.
     pub(super) async fn connected(&self) -> Connection {
         let mut state = self.state.clone();
