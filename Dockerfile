@@ -91,6 +91,7 @@ COPY services/web/requirements.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --requirement /tmp/requirements.txt
 COPY --from=web-build /wheels /tmp/wheels
 RUN pip install --no-cache-dir --no-deps /tmp/wheels/*.whl
+COPY services/web/healthcheck.py /usr/local/bin/healthcheck.py
 USER 65532:65532
 EXPOSE 8000
 CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--no-ws", "--factory", "web:create_app"]
