@@ -94,4 +94,7 @@ RUN pip install --no-cache-dir --no-deps /tmp/wheels/*.whl
 COPY services/web/healthcheck.py /usr/local/bin/healthcheck.py
 USER 65532:65532
 EXPOSE 8000
-CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--no-ws", "--factory", "web:create_app"]
+# A request holds its thread until the queue has the job on disk, so the threads are many more than
+# the cores.
+CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--no-ws", \
+    "--blocking-threads", "32", "--factory", "web:create_app"]
