@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use calculator::{Args, Command};
 use clap::Parser;
 
-#[tokio::main]
+// One thread waits for the queue; numbers are worked out on threads of their own.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
     daemon::init_logging();
