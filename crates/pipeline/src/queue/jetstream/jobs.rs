@@ -4,7 +4,7 @@
 //! time. Its own work queues remove each message with its ack, and where an ack means on disk every
 //! removal is one more write to wait for (docs/adr/0013).
 
-use std::{num::NonZeroUsize, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, num::NonZeroUsize, pin::Pin, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self, AckKind, Message,
@@ -75,7 +75,7 @@ pub(in crate::queue) struct JetStreamJobs {
     /// Told of each ack.
     acked: Arc<Notify>,
     /// Removes what is done. Kept here and not begun anew by each call, which may be dropped.
-    sweeping: Pin<Box<dyn Future<Output = ()> + Send>>,
+    sweeping: Pin<Box<dyn Future<Output = Infallible> + Send>>,
 }
 
 /// The lane as declared over one connection, and the request for jobs that is under way.
@@ -161,7 +161,7 @@ impl JetStreamJobs {
                 self.close();
                 return Ok(None);
             }
-            () = &mut self.sweeping => None,
+            never = &mut self.sweeping => match never {},
         };
         match message {
             Some(message) => Ok(delivery(message?, &self.acked).await),
@@ -193,7 +193,12 @@ impl JetStreamJobs {
 }
 
 /// Removes the jobs of `lane` that are done from the stream, for ever.
-async fn sweep(context: jetstream::Context, link: Link, lane: Lane, acked: Arc<Notify>) {
+async fn sweep(
+    context: jetstream::Context,
+    link: Link,
+    lane: Lane,
+    acked: Arc<Notify>,
+) -> Infallible {
     loop {
         acked.notified().await;
         sleep_until(Instant::now() + SWEEP_INTERVAL).await;
