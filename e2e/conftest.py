@@ -74,12 +74,12 @@ def other(base_url: str) -> Iterator[Client]:
 
 
 @pytest.fixture
-def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """The compose stack, all of it healthy before and after."""
-    stack = Stack(request.config.getoption("--compose-project"))
-    stack.wait_until_healthy()
+def stack(request: pytest.FixtureRequest, base_url: str) -> Iterator[Stack]:
+    """The compose stack, all of it ready before and after."""
+    stack = Stack(request.config.getoption("--compose-project"), base_url)
+    stack.wait_until_ready()
     yield stack
-    stack.wait_until_healthy()
+    stack.wait_until_ready()
 
 
 @pytest.fixture(scope="session")

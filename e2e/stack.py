@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+from websockets.exceptions import WebSocketException
+
+from .client import Client
 from .eventually import eventually
 
 SERVICES = ("nginx", "web", "queue", "calculator", "websocket")
@@ -19,9 +23,10 @@ _HEALTHY_S = 60
 
 @dataclass(frozen=True)
 class Stack:
-    """The running containers of one compose project."""
+    """The running containers of one compose project, and where they answer."""
 
     project: str
+    base_url: str
 
     def container(self, service: str) -> "Container":
         labels = {"com.docker.compose.project": self.project, "com.docker.compose.service": service}
@@ -33,9 +38,18 @@ class Stack:
     def containers(self) -> list["Container"]:
         return [self.container(service) for service in SERVICES]
 
-    def wait_until_healthy(self) -> None:
+    def wait_until_ready(self) -> None:
+        """Until all are healthy and a job comes through: nginx may need a second to find who has a new address."""
         for container in self.containers():
             container.wait_until_healthy()
+        eventually(self._works, "a job coming through")
+
+    def _works(self) -> bool:
+        try:
+            with Client(self.base_url) as client, client.private() as socket:
+                return bool(socket.result(client.submit(1))["value"] == "1")
+        except (httpx.TransportError, WebSocketException):
+            return False
 
 
 @dataclass(frozen=True)
@@ -73,11 +87,15 @@ class Container:
         )
 
     def wait_until_healthy(self) -> None:
-        eventually(
-            lambda: self.inspect()["State"]["Health"]["Status"] == "healthy",
-            f"{self.service} being healthy (docker logs {self.id[:12]})",
-            _HEALTHY_S,
-        )
+        """Asks its health check itself: Docker does so only every few seconds."""
+        _, *check = self.inspect()["Config"]["Healthcheck"]["Test"]
+
+        def healthy() -> bool:
+            done = self.exec(*check)
+            assert done.returncode == 0, done.stdout + done.stderr
+            return True
+
+        eventually(healthy, f"{self.service} being healthy (docker logs {self.id[:12]})", _HEALTHY_S)
 
     def networks(self) -> dict[str, str]:
         """The name of each network it is on, and its address there."""

@@ -147,7 +147,7 @@ def test_the_five_services_go_up_and_down(stack: Stack, client: Client, services
     run("scripts/up", services)
     with client.private(since=seq) as socket:
         assert socket.result(job)["value"] == "89", "what stays in the volumes"
-    stack.wait_until_healthy()
+    stack.wait_until_ready()
 
 
 @pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda path: str(path.relative_to(_ROOT)))
