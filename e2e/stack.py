@@ -19,6 +19,8 @@ SERVICES = ("nginx", "web", "queue", "calculator", "websocket")
 
 _COMMAND_S = 60
 _HEALTHY_S = 60
+# From when all are healthy. Nobody but nginx has anything to find then.
+_WORKS_S = 5
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Stack:
         """Until all are healthy and a job comes through: nginx may need a second to find who has a new address."""
         for container in self.containers():
             container.wait_until_healthy()
-        eventually(self._works, "a job coming through")
+        eventually(self._works, "a job coming through", _WORKS_S)
 
     def _works(self) -> bool:
         try:
