@@ -5,7 +5,9 @@ use http::StatusCode;
 use pipeline::{BODY_LIMIT, JetStreamOptions, Problem, Queue, SubmissionLimits};
 use pyo3::{
     exceptions::{PyOSError, PyValueError},
+    intern,
     prelude::*,
+    types::{PyBytes, PyDict, PyList},
 };
 use tokio::runtime::{self, Runtime};
 
@@ -69,30 +71,55 @@ impl Intake {
     }
 }
 
-/// The problem that a router has with a request, by its HTTP status.
+/// The problem that a router has with a request, by its HTTP status, with the headers that belong to
+/// it.
 #[pyfunction]
-fn problem(status: u16) -> PyResult<Reply> {
+fn problem(status: u16, headers: Vec<(String, String)>) -> PyResult<Reply> {
     let status =
         StatusCode::from_u16(status).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    Ok(pipeline::Reply::from(Problem::of_status(status)).into())
+    let mut reply = Reply::from(pipeline::Reply::from(Problem::of_status(status)));
+    reply.headers.extend(headers);
+    Ok(reply)
 }
 
-/// An HTTP answer.
-#[pyclass(frozen, get_all, module = "web._web")]
+/// An HTTP answer, as a WSGI application: what a Flask view may return.
+#[pyclass(frozen, module = "web._web")]
 struct Reply {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
+    status: StatusCode,
+    headers: Vec<(String, String)>,
     body: Vec<u8>,
+}
+
+#[pymethods]
+impl Reply {
+    /// Gives the body in one piece, which the server then sends together with the headers.
+    fn __call__<'py>(
+        &self,
+        environ: &Bound<'py, PyDict>,
+        start_response: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = environ.py();
+        let reason = self.status.canonical_reason().unwrap_or("Unknown");
+        let status_line = format!("{} {reason}", self.status.as_u16());
+        let headers = PyList::new(py, &self.headers)?;
+        start_response.call1((status_line, headers))?;
+        let method = environ.get_item(intern!(py, "REQUEST_METHOD"))?;
+        let body = match method {
+            Some(method) if method.eq(intern!(py, "HEAD"))? => None,
+            _ => Some(PyBytes::new(py, &self.body)),
+        };
+        PyList::new(py, body)
+    }
 }
 
 impl From<pipeline::Reply> for Reply {
     fn from(reply: pipeline::Reply) -> Self {
-        let mut headers = vec![("Content-Type", reply.content_type.to_owned())];
+        let mut headers = vec![("Content-Type".to_owned(), reply.content_type.to_owned())];
         if let Some(seconds) = reply.retry_after_s {
-            headers.push(("Retry-After", seconds.to_string()));
+            headers.push(("Retry-After".to_owned(), seconds.to_string()));
         }
         Self {
-            status: reply.status.as_u16(),
+            status: reply.status,
             headers,
             body: reply.body,
         }

@@ -89,6 +89,7 @@ def test_an_id_used_again_queues_nothing_new(client: FlaskClient, server: Server
         ("POST", "/", b"", None, 405),
         ("GET", "/nowhere", b"", None, 404),
         ("GET", "/static/../__init__.py", b"", None, 404),
+        ("GET", "/static//page.css", b"", None, 404),
     ],
 )
 def test_a_refusal_is_a_problem_that_says_what_to_do(  # noqa: PLR0917 - a row of the table above
@@ -101,6 +102,14 @@ def test_a_refusal_is_a_problem_that_says_what_to_do(  # noqa: PLR0917 - a row o
     assert problem["status"] == status
     assert problem["detail"].endswith(".")
     assert ("Allow" in answer.headers) == (status == 405)
+
+
+def test_a_refused_head_gets_the_headers_alone(client: FlaskClient) -> None:
+    answer = client.head("/fib")
+    assert answer.status_code == 405
+    assert answer.content_type == "application/problem+json"
+    assert answer.headers["Allow"] == "POST"
+    assert answer.data == b""
 
 
 def test_without_a_queue_there_is_a_503_within_two_seconds(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

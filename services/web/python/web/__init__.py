@@ -1,6 +1,6 @@
 """The page and POST /fib. What the routes do is in Rust; this is their shell."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from flask import Flask, Request, Response, render_template, request
 from flask.sessions import NullSession, SessionInterface
@@ -9,17 +9,18 @@ from werkzeug.exceptions import HTTPException
 from web._web import BODY_LIMIT, Intake, Reply, problem
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-    from werkzeug.datastructures import Headers
+    from flask.typing import ResponseReturnValue
+    from werkzeug.routing import MapAdapter
 
 __all__ = ["create_app"]
 
 
 def create_app() -> Flask:
     """Makes the app, with the one queue connection of the process that it will run in."""
-    app = Flask(__name__)
+    app = _Shell(__name__)
     app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False)
-    app.session_interface = _NoSessions()
+    # A path is a route or it is none: nobody is redirected.
+    app.url_map.merge_slashes = False
     intake = Intake()
 
     @app.get("/")
@@ -27,18 +28,16 @@ def create_app() -> Flask:
         return render_template("index.html")
 
     @app.post("/fib")
-    def fib() -> Response:
+    def fib() -> Reply:
         # As much as it takes to see that a body is too long, which `accept` refuses.
         body = request.environ["wsgi.input"].read(BODY_LIMIT + 1)
-        return _response(intake.accept(request.content_type, body))
+        return intake.accept(request.content_type, body)
 
     @app.errorhandler(HTTPException)
-    def refuse(error: HTTPException) -> Response:
-        response = _response(problem(error.code or 500))
+    def refuse(error: HTTPException) -> Reply:
         # A 405 names the methods that are allowed.
-        for name, value in error.get_headers():
-            response.headers.setdefault(name, value)
-        return response
+        headers = [header for header in error.get_headers() if header[0] != "Content-Type"]
+        return problem(error.code or 500, headers)
 
     return app
 
@@ -52,13 +51,17 @@ class _NoSessions(SessionInterface):
         return self._none
 
 
-class _Answer(Response):
-    """Sends its headers as they are. Flask would check and copy them; the length is the server's to add."""
+class _Shell(Flask):
+    """Leaves out what Flask does for each request that takes long and that two routes do not need."""
 
-    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> "Headers":
-        return self.headers
+    session_interface = _NoSessions()
 
+    def create_url_adapter(self, request: Request | None) -> "MapAdapter | None":
+        # No route depends on the host, so its name is not looked at; nginx has checked it.
+        if request is None:
+            return None
+        return self.url_map.bind("", path_info=request.environ["PATH_INFO"], default_method=request.method)
 
-def _response(reply: Reply) -> Response:
-    # Passed through, the body reaches the server in one piece, which sends it with the headers.
-    return _Answer(reply.body, reply.status, reply.headers, direct_passthrough=True)
+    def make_response(self, rv: "ResponseReturnValue") -> Response:
+        # Flask would run it and copy what it answers. It can do all that is asked of a response here.
+        return cast("Response", rv) if isinstance(rv, Reply) else super().make_response(rv)

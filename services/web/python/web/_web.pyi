@@ -2,6 +2,8 @@
 
 from typing import final
 
+from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 BODY_LIMIT: int
 
 @final
@@ -13,10 +15,8 @@ class Intake:
 
 @final
 class Reply:
-    """An HTTP answer."""
+    """An HTTP answer, as a WSGI application: what a Flask view may return."""
 
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]: ...
 
-def problem(status: int) -> Reply: ...
+def problem(status: int, headers: list[tuple[str, str]]) -> Reply: ...
