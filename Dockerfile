@@ -18,11 +18,16 @@ COPY services/nginx/ /etc/nginx/
 ENV NGINX_ENVSUBST_OUTPUT_DIR=/run/nginx \
     NGINX_ENVSUBST_FILTER=^(POST_RATE|POST_BURST|SOCKETS_PER_ADDRESS)$ \
     NGINX_ENTRYPOINT_QUIET_LOGS=1
-# Where this nginx is too old for upstreams.conf, the other file takes its place; and the whole
-# configuration has to be valid.
+# Where this nginx is too old for upstreams.conf, before-1.27.3/ takes its place and needs a module of
+# the distribution; and the whole configuration has to be valid.
 RUN install --directory --owner 101 --group 101 --mode 0700 /run/nginx \
     && cd /etc/nginx \
-    && if ! nginx -t -q; then mv upstreams-before-1.27.3.conf upstreams.conf; fi \
+    && if ! nginx -t -q; then \
+        mkdir -p modules-enabled \
+        && apt-get update \
+        && apt-get install -y --no-install-recommends libnginx-mod-stream \
+        && rm -rf /var/lib/apt/lists/* \
+        && mv before-1.27.3/* .; fi \
     && POST_RATE=1 POST_BURST=1 SOCKETS_PER_ADDRESS=1 /docker-entrypoint.sh nginx -t \
     && rm -rf /run/nginx/*
 USER 101:101

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from socket import inet_aton
 
 import pytest
 
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.compose
 EACH_SERVICE = pytest.mark.parametrize("service", SERVICES)
 
 _NATS_PORT = 4222
+_WEB_PORT = 8000
 
 
 def test_one_port_is_published_and_by_nginx(stack: Stack, base_url: str) -> None:
@@ -44,6 +46,14 @@ def test_nginx_cannot_resolve_the_queue(stack: Stack) -> None:
     nginx = stack.container("nginx")
     assert nginx.exec("getent", "hosts", "web").returncode == 0
     assert nginx.exec("getent", "hosts", "queue").returncode != 0
+
+
+def test_requests_share_their_connections_to_web(stack: Stack, client: Client) -> None:
+    before = ports_to_web(stack)
+    for n in range(100):
+        client.submit(n)
+    made = ports_to_web(stack) - before
+    assert len(made) < 10, f"100 requests made {len(made)} connections"
 
 
 @EACH_SERVICE
@@ -93,3 +103,14 @@ def test_no_log_holds_a_token_or_a_password(stack: Stack, client: Client) -> Non
         logs = docker("logs", container.id)
         for secret in (client.token, password.stdout.strip()):
             assert secret not in logs, f"a secret stands in the log of {container.service}"
+
+
+def ports_to_web(stack: Stack) -> set[str]:
+    """nginx's ends of its connections to web, of those too that were closed within the last minute."""
+    nginx, web = stack.container("nginx"), stack.container("web")
+    addresses = web.networks()
+    (shared,) = nginx.networks().keys() & addresses.keys()
+    # As the kernel writes it: the bytes of the address from the last to the first.
+    remote = f"{inet_aton(addresses[shared])[::-1].hex().upper()}:{_WEB_PORT:04X}"
+    connections = [line.split() for line in nginx.proc("net/tcp").splitlines()[1:]]
+    return {fields[1] for fields in connections if fields[2] == remote}
