@@ -186,7 +186,8 @@ impl Worker {
                 () = &mut start, if !started => {
                     started = true;
                     self.publish(job, Event::Started { id, n, attempt }).await?;
-                }_ = progress.tick() => {
+                }
+                _ = progress.tick() => {
                     let fraction = computing.fraction();
                     if fraction > told {
                         told = fraction;
