@@ -73,13 +73,12 @@ def other(base_url: str) -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture
-def stack(request: pytest.FixtureRequest, base_url: str) -> Iterator[Stack]:
-    """The compose stack, all of it ready before and after."""
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, base_url: str) -> Stack:
+    """The compose stack, all of it ready. Who takes a part of it away waits until it is again."""
     stack = Stack(request.config.getoption("--compose-project"), base_url)
     stack.wait_until_ready()
-    yield stack
-    stack.wait_until_ready()
+    return stack
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -26,6 +26,12 @@ OUTAGE = pytest.mark.browser_errors("net::ERR_", "status of 50", "WebSocket conn
 Fault = Callable[[Container], None]
 FAULTS = pytest.mark.parametrize("fault", [Container.restart, Container.kill], ids=["restart", "kill"])
 EACH_SERVICE = pytest.mark.parametrize("service", SERVICES)
+
+
+@pytest.fixture(autouse=True)
+def ready_again(stack: Stack) -> Iterator[None]:
+    yield
+    stack.wait_until_ready()
 
 
 @OUTAGE
