@@ -40,11 +40,12 @@ def ready_again(stack: Stack) -> Iterator[None]:
 def test_a_page_loses_nothing_to_an_outage(stack: Stack, page: Page, service: str, fault: Fault) -> None:
     ask(page, "1000")
     shows(page, 1000)
-    meanwhile = range(60, 90)
+    meanwhile: list[int] = []
     with ThreadPoolExecutor(1) as pool:
         failing = pool.submit(fault, stack.container(service))
-        for n in meanwhile:
-            ask(page, str(n))
+        while not failing.done() or len(meanwhile) < 10:
+            meanwhile.append(60 + len(meanwhile))
+            ask(page, str(meanwhile[-1]))
             page.wait_for_timeout(100)
         failing.result()
     for n in meanwhile:
