@@ -1,4 +1,4 @@
-//! `fibwire compute N`: a number worked out here, without a server.
+//! `fibwire compute N`: computes a number without a server.
 
 use std::{num::NonZeroUsize, ops::ControlFlow, path::PathBuf, thread};
 
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// Write the digits to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// The most threads to use; the number of cores unless set.
+    /// The most threads to use. The default is the number of cores.
     #[arg(long, env = "THREADS", value_name = "THREADS")]
     threads: Option<NonZeroUsize>,
 }

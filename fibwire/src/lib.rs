@@ -1,5 +1,5 @@
-//! The whole of fibwire in one process: the page, `POST /fib`, `/ws` and the calculator over a
-//! queue in memory; and commands that compute a number here or ask a running system for one.
+//! The standalone binary: the whole of fibwire in one process, and commands that compute a number
+//! without a server or ask a running system for one.
 
 mod compute;
 mod output;
@@ -15,7 +15,7 @@ use clap_complete::Shell;
 
 /// Fibonacci numbers over a queue and a WebSocket, in one process.
 ///
-/// Without a command it serves the page, and jobs die with the process.
+/// Without a command it serves the page. Jobs and results are lost when the process ends.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage.
 #[derive(Debug, Parser)]
@@ -29,22 +29,22 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Work out F(N) here and print its decimal digits
+    /// Compute F(N) without a server and print its decimal digits
     Compute(compute::Args),
-    /// Have a running fibwire work out F(N) and print its decimal digits
+    /// Ask a running fibwire for F(N) and print its decimal digits
     Submit(submit::Args),
-    /// Print a script that completes this program's arguments in a shell
+    /// Print a completion script for a shell
     Completions {
-        /// The shell to complete in.
+        /// The shell.
         shell: Shell,
     },
 }
 
-/// Does what `args` say.
+/// Runs the command that `args` name.
 ///
 /// # Errors
 ///
-/// What went wrong, as a chain of causes.
+/// The error of the command, as a chain of causes.
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         None => serve::run(args.serve),

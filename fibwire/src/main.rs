@@ -1,4 +1,4 @@
-//! The standalone binary. What it does is in the library beside it.
+//! The standalone binary. Everything but `main` is in the library.
 
 use std::process::ExitCode;
 

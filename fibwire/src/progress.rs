@@ -1,15 +1,15 @@
-//! A progress bar on standard error, where that is a terminal.
+//! A progress bar on standard error, if that is a terminal.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Work that is shorter than this has no bar.
+/// Work that takes less time than this shows no bar.
 const SHOWN_AFTER: Duration = Duration::from_millis(300);
 /// How many steps a bar has.
 const STEPS: u64 = 1000;
 
-/// How far a number is.
+/// Shows how far a computation is.
 #[derive(Debug)]
 pub(crate) struct Progress {
     started: Instant,
@@ -24,7 +24,7 @@ impl Progress {
         }
     }
 
-    /// Shows the part of the work that is done, from 0 to 1.
+    /// Shows the share of the work that is done, from 0 to 1.
     pub(crate) fn show(&mut self, fraction: f64) {
         if self.started.elapsed() < SHOWN_AFTER {
             return;

@@ -1,9 +1,10 @@
-//! The default command: everything, in this process.
+//! The default command: the whole system in this process.
 
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use pipeline::{Queue, SubmissionLimits};
+use protocol::MaxN;
+use queue::Roles;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +13,7 @@ use crate::site;
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
-    /// Where to listen.
+    /// Address to listen on.
     #[arg(
         long,
         env = "LISTEN",
@@ -20,15 +21,15 @@ pub(crate) struct Args {
         default_value = "127.0.0.1:8080"
     )]
     listen: SocketAddr,
-    /// What to accept.
+    /// The largest N that is accepted, up to 1000000000.
+    #[arg(long, env = "MAX_N", value_name = "MAX_N", default_value_t)]
+    max_n: MaxN,
+    /// How jobs are computed.
     #[command(flatten)]
-    submissions: SubmissionLimits,
-    /// How much to compute at once.
+    calculator: calculator::Config,
+    /// Which sockets are accepted.
     #[command(flatten)]
-    calculator: calculator::Limits,
-    /// Whom to send results to.
-    #[command(flatten)]
-    websocket: websocket::Limits,
+    websocket: websocket::Config,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
@@ -39,25 +40,22 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let queue = Queue::in_process();
-    let (log, feed) = queue.log();
+    let Roles {
+        submitter,
+        worker,
+        reader,
+        driver,
+    } = Roles::in_memory();
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("LISTEN {}", args.listen))?;
     let address = listener.local_addr().context("address")?;
     eprintln!("fibwire is up: http://{address}");
-    let routes = site::around(queue.clone(), args.submissions.max_n);
-    let sockets = websocket::run(
-        listener,
-        log,
-        feed,
-        args.websocket,
-        routes,
-        shutdown.clone(),
-    );
-    let (served, ()) = tokio::join!(
-        sockets,
-        calculator::run(queue, args.calculator, shutdown.clone())
-    );
-    served
+    let routes = site::around(submitter, args.max_n);
+    let sockets = websocket::run(listener, reader, args.websocket, routes, shutdown.clone());
+    let calculator = calculator::run(worker, args.calculator, shutdown.clone());
+    tokio::select! {
+        (served, ()) = async { tokio::join!(sockets, calculator) } => served,
+        never = driver.run() => match never {},
+    }
 }

@@ -1,37 +1,40 @@
-//! The page and `POST /fib`, as Flask and nginx serve them: the same files, the same rules, the same
-//! headers.
+//! The page and `POST /fib`, as nginx and Flask serve them: the same files, rules and headers.
 
 use axum::{
     Router,
     body::{Body, to_bytes},
-    extract::{Path, Request, State},
+    extract::{Path, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use pipeline::{BODY_LIMIT, Problem, Queue};
+use protocol::{BODY_LIMIT, MaxN, Problem, Submission, unix_us};
+use queue::Submitter;
 use rust_embed::RustEmbed;
 
-/// The page's files, from where Flask has them.
+/// The files of the page, which Flask serves from the same place.
 #[derive(RustEmbed)]
 #[folder = "../services/web/python/web"]
 #[include = "templates/*"]
 #[include = "static/*"]
 struct Files;
 
-/// nginx's own list of headers that go with every answer.
+/// nginx's list of the headers that every response carries.
 const SECURITY_HEADERS: &str = include_str!("../../services/nginx/security-headers.conf");
 
-/// Puts the page, `POST /fib` and the headers of every answer around the routes of the sockets.
-pub(crate) fn around(queue: Queue, max_n: u64) -> impl FnOnce(Router) -> Router {
+/// Adds the page, `POST /fib` and the headers of every response to the routes of the sockets.
+pub(crate) fn around(submitter: Submitter, max_n: MaxN) -> impl FnOnce(Router) -> Router {
     let headers = security_headers();
     move |sockets| {
         Router::new()
-            .route("/", get(async || file("templates/index.html")))
+            .route(
+                "/",
+                get(async |headers: HeaderMap| file("templates/index.html", &headers)),
+            )
             .route("/static/{*path}", get(asset))
             .route("/fib", post(fib))
-            .with_state(Intake { queue, max_n })
+            .with_state(Site { submitter, max_n })
             .merge(sockets)
             .fallback(async || refuse(StatusCode::NOT_FOUND))
             .method_not_allowed_fallback(async || refuse(StatusCode::METHOD_NOT_ALLOWED))
@@ -43,39 +46,72 @@ pub(crate) fn around(queue: Queue, max_n: u64) -> impl FnOnce(Router) -> Router 
 }
 
 #[derive(Clone)]
-struct Intake {
-    queue: Queue,
-    max_n: u64,
+struct Site {
+    submitter: Submitter,
+    max_n: MaxN,
 }
 
-async fn fib(State(intake): State<Intake>, headers: HeaderMap, body: Body) -> Response {
+async fn fib(State(site): State<Site>, headers: HeaderMap, body: Body) -> Response {
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE);
     };
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    daemon::response(pipeline::accept(&intake.queue, content_type, &body, intake.max_n).await)
+    daemon::response(match Submission::parse(content_type, &body, site.max_n) {
+        Ok(submission) => {
+            let job = submission.into_job(unix_us());
+            let outcome = site.submitter.submit(&job).await;
+            protocol::Response::to_submission(&job, outcome)
+        }
+        Err(problem) => problem.into(),
+    })
 }
 
-async fn asset(Path(path): Path<String>, _request: Request) -> Response {
-    file(&format!("static/{path}"))
+async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
+    file(&format!("static/{path}"), &headers)
 }
 
-fn file(path: &str) -> Response {
+/// A file, or 304 if the client has it already.
+fn file(path: &str, request: &HeaderMap) -> Response {
     let Some(file) = Files::get(path) else {
         return refuse(StatusCode::NOT_FOUND);
     };
+    let etag = etag(&file.metadata.sha256_hash());
+    let cached = request
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|known| matches(known.trim(), &etag));
+    let headers = [
+        // The browser asks each time, so that it never mixes the files of two versions.
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+        (header::ETAG, etag),
+    ];
+    if cached {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
     let mut content_type = file.metadata.mimetype().to_owned();
     if content_type.starts_with("text/") {
         content_type += "; charset=utf-8";
     }
-    let headers = [
-        (header::CONTENT_TYPE, content_type),
-        // A page from one version with a script from another would be neither.
-        (header::CACHE_CONTROL, "no-cache".to_owned()),
-    ];
-    (headers, file.data).into_response()
+    let content_type = [(header::CONTENT_TYPE, content_type)];
+    (headers, content_type, file.data).into_response()
+}
+
+/// An entity tag made from the file's hash.
+fn etag(sha256: &[u8; 32]) -> String {
+    let hex: String = sha256[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("\"{hex}\"")
+}
+
+/// Whether an element of `If-None-Match` names the tag. A weak tag matches too.
+fn matches(known: &str, etag: &str) -> bool {
+    known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag
 }
 
 fn refuse(status: StatusCode) -> Response {
@@ -102,12 +138,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_header_that_nginx_sends_is_understood() {
+    fn every_header_in_the_list_of_nginx_is_parsed() {
         let lines = SECURITY_HEADERS
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'));
         assert_eq!(security_headers().len(), lines.count());
         assert_eq!(security_headers()["x-content-type-options"], "nosniff");
+    }
+
+    #[test]
+    fn a_client_that_has_the_file_gets_304() {
+        let path = "static/page.css";
+        let tag = etag(&Files::get(path).unwrap().metadata.sha256_hash());
+        for (value, status) in [
+            (tag.clone(), 304),
+            (format!("\"other\", W/{tag}"), 304),
+            ("*".to_owned(), 304),
+            ("\"other\"".to_owned(), 200),
+        ] {
+            let mut request = HeaderMap::new();
+            request.insert(header::IF_NONE_MATCH, value.parse().unwrap());
+            let response = file(path, &request);
+            assert_eq!(response.status(), status, "{value}");
+            assert_eq!(response.headers()[header::ETAG], tag, "{value}");
+        }
     }
 
     #[test]

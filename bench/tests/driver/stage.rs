@@ -19,7 +19,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use pipeline::Queue;
+use protocol::{MaxN, Submission, unix_us};
+use queue::{Roles, Submitter};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime, sync::broadcast};
 use tokio_util::sync::CancellationToken;
@@ -35,30 +36,33 @@ impl Stage {
     /// The socket server and the calculator on a queue in memory.
     pub(crate) fn start() -> Self {
         Self::serve(|listener| async move {
-            let queue = Queue::in_process();
-            let (log, feed) = queue.log();
+            let Roles {
+                submitter,
+                worker,
+                reader,
+                driver: _driver,
+            } = Roles::in_memory();
             let shutdown = CancellationToken::new();
             let fib = Router::new()
-                .route("/fib", post(accept))
-                .with_state(queue.clone());
-            let limits = websocket::Limits {
-                allowed_origins: Vec::new(),
+                .route("/fib", post(submit))
+                .with_state(submitter);
+            let sockets = websocket::Config {
+                allowed_origins: websocket::Origins::default(),
                 max_sockets: 1000,
             };
-            let calculator = calculator::Limits {
+            let calculator = calculator::Config {
                 threads: NonZeroUsize::MIN,
                 memory_limit_mib: 1024,
             };
             let (served, ()) = tokio::join!(
                 websocket::run(
                     listener,
-                    log,
-                    feed,
-                    limits,
+                    reader,
+                    sockets,
                     |sockets| sockets.merge(fib),
                     shutdown.clone()
                 ),
-                calculator::run(queue, calculator, shutdown),
+                calculator::run(worker, calculator, shutdown),
             );
             served.expect("a server");
         })
@@ -98,15 +102,16 @@ impl Stage {
     }
 }
 
-async fn accept(State(queue): State<Queue>, headers: HeaderMap, body: Bytes) -> Response {
+async fn submit(State(submitter): State<Submitter>, headers: HeaderMap, body: Bytes) -> Response {
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    daemon::response(pipeline::accept(&queue, content_type, &body, MAX_N).await)
+    let job = Submission::parse(content_type, &body, MaxN::default())
+        .expect("a valid submission")
+        .into_job(unix_us());
+    let outcome = submitter.submit(&job).await;
+    daemon::response(protocol::Response::to_submission(&job, outcome))
 }
-
-/// The largest n that the server takes.
-const MAX_N: u64 = 100_000_000;
 
 /// What a fake server does wrong with one of its jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

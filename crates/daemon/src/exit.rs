@@ -1,8 +1,8 @@
-//! How a process ends: 0 done, 1 failed (2, wrong usage, is the argument parser's).
+//! Exit codes: 0 is success and 1 is failure. (2 is wrong usage; the argument parser returns it.)
 
 use std::process::ExitCode;
 
-/// The exit code of `outcome`; a failure is logged here and nowhere else.
+/// The exit code for `outcome`. A failure is logged here and nowhere else.
 #[must_use]
 pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {

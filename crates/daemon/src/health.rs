@@ -1,5 +1,5 @@
-//! Health checks: the route that answers them, and the probe that an image's own binary makes, so
-//! that no image needs a client.
+//! Health checks: the route that answers them, and the probe, which is a command of each service's own
+//! binary, so that no image needs an HTTP client.
 
 use std::{
     io::{Read, Write},
@@ -10,10 +10,10 @@ use std::{
 use anyhow::{Context, bail};
 use axum::{Router, http::StatusCode, routing::get};
 
-/// How long a probe waits.
+/// How long a probe waits for each step.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// `GET /healthz`: 200 when `is_ready` says so, otherwise 503.
+/// `GET /healthz`: 200 if `is_ready`, otherwise 503.
 pub fn routes(is_ready: impl Fn() -> bool + Clone + Send + Sync + 'static) -> Router {
     let answer = move || {
         let status = if is_ready() {
@@ -26,11 +26,11 @@ pub fn routes(is_ready: impl Fn() -> bool + Clone + Send + Sync + 'static) -> Ro
     Router::new().route("/healthz", get(answer))
 }
 
-/// Asks the process that listens on `listen` of this machine for its health.
+/// Asks the process that listens on `listen` on this machine whether it is ready.
 ///
 /// # Errors
 ///
-/// When it does not answer within 2 seconds, or says that it is not ready.
+/// If it does not answer within 2 seconds, or answers that it is not ready.
 pub fn probe(listen: SocketAddr) -> anyhow::Result<()> {
     let mut address = listen;
     if address.ip().is_unspecified() {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_probe_tells_ready_from_not_ready_and_from_nobody() {
+    async fn a_probe_tells_whether_a_process_is_ready() {
         let ready = Arc::new(AtomicBool::new(false));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

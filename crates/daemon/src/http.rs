@@ -1,4 +1,4 @@
-//! Serving HTTP within limits, and answers of the pipeline as responses.
+//! Serving HTTP within limits.
 
 use std::{
     io,
@@ -13,10 +13,9 @@ use anyhow::Context as _;
 use axum::{
     Router,
     body::Body,
-    http::{HeaderValue, Response, header},
+    http::{self, HeaderValue, header},
     serve::Listener,
 };
-use pipeline::Reply;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -25,15 +24,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long requests that are under way at the shutdown may take.
+/// How long requests that are in progress at the shutdown may still take.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// Serves `router` until `shutdown`, over at most `max_connections` at a time; more wait to be
-/// accepted.
+/// Serves `router` until `shutdown`. At most `max_connections` are open at a time; more wait until they
+/// are accepted.
 ///
 /// # Errors
 ///
-/// When the listener cannot be served from.
+/// If the listener fails.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -52,30 +51,30 @@ pub async fn serve(
     let served = tokio::select! {
         served = &mut server => served,
         () = shutdown.cancelled() => timeout(DRAIN_LIMIT, server).await.unwrap_or_else(|_elapsed| {
-            tracing::warn!("requests that were still under way are cut off");
+            tracing::warn!("cut off requests that were still in progress");
             Ok(())
         }),
     };
     served.context("HTTP server")
 }
 
-/// The answer as an HTTP response.
+/// A response of the protocol as one of axum's.
 #[must_use]
-pub fn response(reply: Reply) -> Response<Body> {
-    let mut response = Response::new(Body::from(reply.body));
-    *response.status_mut() = reply.status;
-    let headers = response.headers_mut();
+pub fn response(response: protocol::Response) -> http::Response<Body> {
+    let mut converted = http::Response::new(Body::from(response.body));
+    *converted.status_mut() = response.status;
+    let headers = converted.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
-        HeaderValue::from_static(reply.content_type),
+        HeaderValue::from_static(response.content_type),
     );
-    if let Some(seconds) = reply.retry_after_s {
+    if let Some(seconds) = response.retry_after_s {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
-    response
+    converted
 }
 
-/// A listener that accepts a connection when there is a place for it.
+/// A listener that accepts a connection only when fewer than the most are open.
 struct Limited {
     listener: TcpListener,
     places: Arc<Semaphore>,
@@ -86,10 +85,12 @@ impl Listener for Limited {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        // The semaphore is never closed; without a place a connection would not count.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let place = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        // Each message is written whole, so waiting for more would only delay it.
+        // Each message is written as a whole, so waiting for more data would only delay it.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY not set");
         }
@@ -107,10 +108,10 @@ impl Listener for Limited {
     }
 }
 
-/// A connection, which frees its place when it is dropped.
+/// A connection. It counts as open until it is dropped.
 struct Connection {
     stream: TcpStream,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl AsyncRead for Connection {

@@ -1,5 +1,5 @@
-//! What every process of fibwire does the same way: log, serve HTTP within limits, answer a health
-//! check, and end when told to. No process's own work is here.
+//! What every process of fibwire needs: logging, HTTP within limits, health checks, and ending when
+//! told to. It knows neither the queue nor the arithmetic.
 
 mod exit;
 pub mod health;

@@ -1,10 +1,10 @@
-//! Logs on standard error: for people on a terminal, as JSON elsewhere.
+//! Logs on standard error: readable text on a terminal, JSON elsewhere.
 
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-/// Starts logging. `RUST_LOG` chooses what is logged, `info` by default.
+/// Starts logging. `RUST_LOG` selects what is logged; the default is `info`.
 pub fn init() {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
@@ -12,7 +12,7 @@ pub fn init() {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
-    // Fails only if something else logs already, as a test may.
+    // This fails only if logging was started before, as by another test in the same process.
     if io::stderr().is_terminal() {
         log.try_init().ok();
     } else {

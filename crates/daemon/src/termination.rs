@@ -1,4 +1,4 @@
-//! Ending when told to, in time.
+//! Ending in time when a signal comes.
 
 use std::time::Duration;
 
@@ -10,15 +10,16 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-/// How long a process has to end after SIGTERM or SIGINT, 10 seconds less some room.
+/// How long a process may take to end after SIGTERM or SIGINT: a little less than the promised 10
+/// seconds.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(9);
 
-/// Runs what `run` makes until it ends by itself or a SIGTERM or SIGINT comes. The signal cancels
-/// the token; what then still runs has 9 seconds.
+/// Runs the future that `run` returns until it ends by itself or SIGTERM or SIGINT arrives. The signal
+/// cancels the token, and the future then has 9 seconds to end.
 ///
 /// # Errors
 ///
-/// What `run` fails with, or that it took too long to end.
+/// The error of the future, or that it took too long to end.
 pub async fn until_terminated<F>(run: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -26,8 +27,8 @@ where
     let mut terminate = signal(SignalKind::terminate()).context("signal handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("signal handler")?;
     let shutdown = CancellationToken::new();
-    // A task, because what `block_on` polls itself has a thread beside those of the runtime, and
-    // each time that it is woken costs a switch between them.
+    // A task of its own, because `block_on` polls its future on a thread outside the runtime, and
+    // each time that it is woken would cost a switch between threads.
     let mut running = AbortOnDropHandle::new(tokio::spawn(run(shutdown.clone())));
     tokio::select! {
         outcome = &mut running => return ended(outcome),
@@ -42,7 +43,7 @@ where
     }
 }
 
-/// The outcome of a task, whose panic is raised here.
+/// The outcome of a task. If the task panicked, this panics too.
 fn ended(outcome: Result<anyhow::Result<()>, JoinError>) -> anyhow::Result<()> {
     match outcome {
         Ok(outcome) => outcome,

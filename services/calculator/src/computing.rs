@@ -15,7 +15,7 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
-/// A computation under way. Dropped, it stops.
+/// A computation under way. It stops when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Computing {
     result: JoinHandle<Result<Decimal, Error>>,
@@ -24,7 +24,7 @@ pub(crate) struct Computing {
 }
 
 impl Computing {
-    /// Starts to work out F(`n`).
+    /// Starts to compute F(`n`).
     pub(crate) fn start(n: u64, threads: NonZeroUsize) -> Self {
         let (fraction, progress) = watch::channel(0.0);
         let cancelled = Arc::new(AtomicBool::new(false));
@@ -46,16 +46,18 @@ impl Computing {
         }
     }
 
-    /// The part of the work that is done, from 0 to 1.
+    /// The share of the work that is done, from 0 to 1.
     pub(crate) fn fraction(&self) -> f64 {
         *self.progress.borrow()
     }
 
-    /// Waits for the number. Dropping the future stops nothing.
+    /// Waits for the number.
+    ///
+    /// Cancel safe: the computation goes on if the future is dropped.
     ///
     /// # Panics
     ///
-    /// If the computation did.
+    /// If the computation panicked.
     pub(crate) async fn finished(&mut self) -> Result<Decimal, Error> {
         match (&mut self.result).await {
             Ok(result) => result,

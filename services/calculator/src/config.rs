@@ -1,10 +1,10 @@
-//! What can be set.
+//! Flags and environment variables of the calculator.
 
 use std::{net::SocketAddr, num::NonZeroUsize, thread};
 
-use pipeline::JetStreamOptions;
+use queue::JetStreamOptions;
 
-/// Works out Fibonacci numbers that come as jobs over a queue.
+/// Computes the Fibonacci numbers that jobs from the queue ask for.
 #[derive(Debug, clap::Parser)]
 #[command(
     version,
@@ -12,10 +12,10 @@ use pipeline::JetStreamOptions;
     subcommand_negates_reqs = true
 )]
 pub struct Args {
-    /// What to do instead of being the daemon.
+    /// What to do instead of running the daemon.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Where to answer health checks.
+    /// Address that answers health checks.
     #[arg(
         long,
         env = "HEALTH_LISTEN",
@@ -26,24 +26,24 @@ pub struct Args {
     /// The queue.
     #[command(flatten)]
     pub queue: JetStreamOptions,
-    /// How much to take on.
+    /// How jobs are computed.
     #[command(flatten)]
-    pub limits: Limits,
+    pub config: Config,
 }
 
-/// What the binary does besides its work.
+/// What the binary can do besides running the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
 pub enum Command {
     /// Ask the daemon on this machine whether it is ready.
     Healthcheck,
 }
 
-/// How much a calculator takes on.
+/// How jobs are computed.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[group(skip)]
-pub struct Limits {
-    /// How many small jobs to compute at once, and how many threads a large one may use. The
-    /// number of cores unless set.
+pub struct Config {
+    /// How many small jobs to compute at once, and how many threads a large job may use. The default
+    /// is the number of cores.
     #[arg(long, env = "THREADS", value_name = "THREADS", default_value_t = cores())]
     pub threads: NonZeroUsize,
     /// The most memory in MiB that one number may need.

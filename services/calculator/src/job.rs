@@ -1,66 +1,77 @@
-//! One job, from taken to acknowledged.
+//! One job, from its delivery to its acknowledgement.
 
 use std::{num::NonZeroUsize, ops::ControlFlow, pin::pin, time::Duration};
 
 use fibonacci::{Decimal, Error};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use pipeline::{
-    Audience, Delivery, Event, Job, LONG_DIGITS, Lane, PART_DIGITS, PublishError, Queue, Timings,
+use protocol::{
+    Event, Job, Lane,
+    event::{Body, LONG_DIGITS, PART_DIGITS, Timings},
     unix_us,
 };
+use queue::{Delivery, Jobs, PublishError, Worker};
 use tokio::{
     sync::Semaphore,
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Limits, computing::Computing};
+use crate::{Config, computing::Computing};
 
-/// How often the queue is told that a job is being worked at; it waits 10 seconds.
+/// How often the queue is told that a job is being worked on. It waits for 10 seconds.
 const IN_PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
-/// How many times a job may be tried. Delivered once more, it ends without a value.
+/// How many times a job may be attempted. If it is delivered once more, it ends without a value.
 const MAX_ATTEMPTS: u64 = 3;
-/// Up to this n a number takes less time than handing it to another thread.
+/// Up to this n, computing a number takes less time than handing it to another thread.
 const INLINE_N: u64 = 10_000;
-/// After how long a job is said to have started; a quick one has only its result.
+/// After how long `started` is published. A quicker job has only its result.
 const STARTED_AFTER: Duration = Duration::from_millis(50);
-/// After how long progress is told.
+/// After how long `progress` is published for the first time.
 const PROGRESS_AFTER: Duration = Duration::from_millis(200);
-/// How often it is told, at most.
+/// The shortest time between two publications of `progress`.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
-/// How many parts of a long number are on their way to the disk at a time.
+/// How many parts of a long result are on their way to the disk at a time.
 const PARTS_IN_FLIGHT: usize = 4;
 
-/// What works at jobs.
+/// Computes jobs and publishes their events.
 #[derive(Debug)]
-pub(crate) struct Worker {
-    queue: Queue,
-    limits: Limits,
-    /// One permit for each small job that is computed at this moment.
+pub(crate) struct Calculator {
+    worker: Worker,
+    config: Config,
+    /// One permit for each small job that may be computed at the same time.
     computing: Semaphore,
 }
 
-/// How a job ended that was not given back.
+/// The end of a job.
 enum Outcome {
     Value(Decimal),
     NoValue(String),
 }
 
-impl Worker {
-    pub(crate) fn new(queue: Queue, limits: Limits) -> Self {
+/// Why an attempt led to no outcome. The job is dropped, so the queue delivers it again.
+#[derive(Debug, thiserror::Error)]
+enum Unfinished {
+    #[error("event not published")]
+    NotPublished(#[from] PublishError),
+    #[error("computation stopped")]
+    Stopped(#[source] Error),
+}
+
+impl Calculator {
+    pub(crate) fn new(worker: Worker, config: Config) -> Self {
         Self {
-            queue,
-            limits,
-            computing: Semaphore::new(limits.threads.get()),
+            worker,
+            config,
+            computing: Semaphore::new(config.threads.get()),
         }
     }
 
-    pub(crate) fn queue(&self) -> &Queue {
-        &self.queue
+    pub(crate) fn jobs(&self, lane: Lane) -> Jobs {
+        self.worker.jobs(lane)
     }
 
-    /// Works at a job until all of its events are stored and it is acknowledged, or, at the
-    /// shutdown, gives it back.
+    /// Works on a job until all of its events are stored, and acknowledges it. At the shutdown it
+    /// gives the job back instead.
     pub(crate) async fn handle(&self, delivery: Delivery, shutdown: &CancellationToken) {
         let done = tokio::select! {
             biased;
@@ -70,128 +81,121 @@ impl Worker {
         };
         match done {
             Ok(()) => delivery.ack().await,
-            // Dropped, it comes again, and in the end it fails.
-            Err(error) => tracing::error!(%error, id = %delivery.job.id, "event not published"),
+            // The job is delivered again, and fails after the last attempt.
+            Err(unfinished) => {
+                tracing::error!(error = &unfinished as &dyn std::error::Error, id = %delivery.job.id, "job not finished");
+            }
         }
     }
 
-    async fn work(&self, job: &Job, attempt: u64) -> Result<(), PublishError> {
+    async fn work(&self, job: &Job, attempt: u64) -> Result<(), Unfinished> {
         let queued_us = unix_us().saturating_sub(job.accepted_us);
         let taken = Instant::now();
         let outcome = self.outcome(job, attempt).await?;
-        let computed_us = u64::try_from(taken.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let computed_us =
+            u64::try_from(taken.elapsed().as_micros()).expect("64 bits last for 580 000 years");
         match outcome {
             Outcome::Value(value) => {
                 tracing::debug!(id = %job.id, n = job.n, attempt, queued_us, computed_us, "job done");
-                self.publish_value(
-                    job,
-                    &value,
-                    Timings {
-                        queued_us,
-                        computed_us,
-                    },
-                )
-                .await
+                let timings = Timings {
+                    queued_us,
+                    computed_us,
+                };
+                self.publish_value(job, &value, timings).await?;
             }
             Outcome::NoValue(reason) => {
                 tracing::warn!(id = %job.id, n = job.n, attempt, reason, "job failed");
-                self.publish(
-                    job,
-                    Event::Failed {
-                        id: job.id,
-                        n: job.n,
-                        reason,
-                    },
-                )
-                .await
+                self.publish(job, Body::Failed { reason }).await?;
             }
         }
+        Ok(())
     }
 
-    async fn outcome(&self, job: &Job, attempt: u64) -> Result<Outcome, PublishError> {
+    async fn outcome(&self, job: &Job, attempt: u64) -> Result<Outcome, Unfinished> {
         if attempt > MAX_ATTEMPTS {
             return Ok(Outcome::NoValue(format!(
                 "The calculator was interrupted {MAX_ATTEMPTS} times at this number. Send it again."
             )));
         }
-        let (needed_mib, limit_mib) = (
-            fibonacci::memory_needed(job.n).div_ceil(1024 * 1024),
-            self.limits.memory_limit_mib,
-        );
+        let needed_mib = fibonacci::memory_needed(job.n).div_ceil(1024 * 1024);
+        let limit_mib = self.config.memory_limit_mib;
         if needed_mib > limit_mib {
             return Ok(Outcome::NoValue(format!(
                 "F({}) needs {needed_mib} MiB of memory, and the calculator may use {limit_mib} MiB. Send a smaller n.",
                 job.n
             )));
         }
-        Ok(match self.compute(job, attempt).await? {
-            Ok(value) => Outcome::Value(value),
-            Err(error @ (Error::Inexact | Error::Cancelled)) => {
-                tracing::error!(%error, id = %job.id, n = job.n, "no exact value");
-                Outcome::NoValue("The value did not pass its check. Send it again.".into())
+        match self.compute(job, attempt).await? {
+            Ok(value) => Ok(Outcome::Value(value)),
+            Err(error @ Error::Inexact) => {
+                tracing::error!(error = &error as &dyn std::error::Error, id = %job.id, n = job.n, "no exact value");
+                Ok(Outcome::NoValue(
+                    "The value did not pass its check. Send it again.".into(),
+                ))
             }
-        })
+            Err(error @ Error::Cancelled) => Err(Unfinished::Stopped(error)),
+        }
     }
 
-    /// Works out the number, and meanwhile tells how far that is.
+    /// Computes the number, and meanwhile publishes how far the computation is.
     async fn compute(
         &self,
         job: &Job,
         attempt: u64,
     ) -> Result<Result<Decimal, Error>, PublishError> {
-        let &Job { id, n, .. } = job;
-        if n <= INLINE_N {
-            return Ok(fibonacci::compute(n, 1, &mut |_| ControlFlow::Continue(())));
+        if job.n <= INLINE_N {
+            return Ok(fibonacci::compute(job.n, 1, &mut |_| {
+                ControlFlow::Continue(())
+            }));
         }
         let taken = Instant::now();
         let threads = match job.lane() {
             Lane::Small => NonZeroUsize::MIN,
-            Lane::Large => self.limits.threads,
+            Lane::Large => self.config.threads,
         };
         let _permit = match job.lane() {
-            // The semaphore is never closed.
-            Lane::Small => self.computing.acquire().await.ok(),
-            // Its lane has but one at a time.
+            Lane::Small => Some(
+                self.computing
+                    .acquire()
+                    .await
+                    .expect("the semaphore is never closed"),
+            ),
+            // The large lane has one job at a time.
             Lane::Large => None,
         };
-        let mut computing = Computing::start(n, threads);
-        let preview = fibonacci::preview(n);
+        let mut computing = Computing::start(job.n, threads);
+        let preview = fibonacci::preview(job.n);
         if preview.digits > LONG_DIGITS as u64 {
             let fibonacci::Preview {
                 digits,
                 first,
                 last,
             } = preview;
-            self.publish(
-                job,
-                Event::Preview {
-                    id,
-                    n,
-                    digits,
-                    first,
-                    last,
-                },
-            )
-            .await?;
+            let preview = Body::Preview {
+                digits,
+                first,
+                last,
+            };
+            self.publish(job, preview).await?;
         }
         let mut start = pin!(sleep_until(taken + STARTED_AFTER));
         let mut started = false;
         let mut progress = interval_at(taken + PROGRESS_AFTER, PROGRESS_INTERVAL);
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut told = 0.0;
+        let mut published = 0.0;
         loop {
             tokio::select! {
                 biased;
                 number = computing.finished() => return Ok(number),
                 () = &mut start, if !started => {
                     started = true;
-                    self.publish(job, Event::Started { id, n, attempt }).await?;
+                    self.publish(job, Body::Started { attempt }).await?;
                 }
                 _ = progress.tick() => {
                     let fraction = computing.fraction();
-                    if fraction > told {
-                        told = fraction;
-                        self.publish(job, Event::Progress { id, n, fraction }).await?;
+                    if fraction > published {
+                        published = fraction;
+                        self.publish(job, Body::Progress { fraction }).await?;
                     }
                 }
             }
@@ -204,45 +208,34 @@ impl Worker {
         value: &Decimal,
         timings: Timings,
     ) -> Result<(), PublishError> {
-        let &Job { id, n, .. } = job;
         let digits = value.digits();
         let (value, parts) = if digits > LONG_DIGITS {
             (None, Some(self.publish_parts(job, value).await?))
         } else {
             (Some(value.to_string()), None)
         };
-        let digits = digits as u64;
-        self.publish(
-            job,
-            Event::Result {
-                id,
-                n,
-                digits,
-                value,
-                parts,
-                timings,
-            },
-        )
-        .await
+        let result = Body::Result {
+            digits: digits as u64,
+            value,
+            parts,
+            timings,
+        };
+        self.publish(job, result).await
     }
 
-    /// Publishes a number's digits in parts, each formatted while those before it are on their way.
+    /// Publishes the digits of a number in parts. Each is formatted while earlier ones are on their
+    /// way.
     async fn publish_parts(&self, job: &Job, value: &Decimal) -> Result<u32, PublishError> {
-        let &Job { id, n, .. } = job;
         let pieces = value.pieces(PART_DIGITS);
-        let parts = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
+        let parts = u32::try_from(pieces.len()).expect("a number that fits into memory");
         stream::iter((0..parts).zip(pieces))
             .map(|(index, value)| {
-                self.publish(
-                    job,
-                    Event::Part {
-                        id,
-                        n,
-                        index,
-                        parts,
-                        value,
-                    },
-                )
+                let part = Body::Part {
+                    index,
+                    parts,
+                    value,
+                };
+                self.publish(job, part)
             })
             .buffered(PARTS_IN_FLIGHT)
             .try_collect::<()>()
@@ -250,14 +243,17 @@ impl Worker {
         Ok(parts)
     }
 
-    async fn publish(&self, job: &Job, event: Event) -> Result<(), PublishError> {
-        self.queue
-            .publish(&Audience::of(job.client.as_ref()), &event)
-            .await
+    async fn publish(&self, job: &Job, body: Body) -> Result<(), PublishError> {
+        let event = Event {
+            id: job.id,
+            n: job.n,
+            body,
+        };
+        self.worker.publish(&job.audience(), &event).await
     }
 }
 
-/// Tells the queue, for ever, that the job is being worked at.
+/// Tells the queue, forever, that the job is being worked on.
 async fn keep(delivery: &Delivery) {
     let mut due = interval_at(Instant::now() + IN_PROGRESS_INTERVAL, IN_PROGRESS_INTERVAL);
     loop {

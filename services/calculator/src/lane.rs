@@ -1,48 +1,55 @@
-//! One lane of jobs: takes as many as there is room for and works at each in a task of its own.
+//! The loop over one lane of jobs: it takes as many as there is room for, and works on each in a task
+//! of its own.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{error::Error, num::NonZeroUsize, sync::Arc};
 
-use pipeline::Lane;
-use tokio::{sync::Semaphore, task::JoinSet};
+use protocol::Lane;
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::job::Worker;
+use crate::job::Calculator;
 
-/// The most small jobs in hand. More than there are cores, because most of a small job's time is
-/// spent waiting until its result is on disk; how many are computed at once is another limit.
-pub(crate) const SMALL_IN_HAND: usize = 64;
-/// The most large jobs in hand.
-pub(crate) const LARGE_IN_HAND: usize = 1;
+/// The most small jobs at a time. They are more than the cores, because most of a small job's time is
+/// spent waiting until its result is on disk; how many are computed at once is limited separately.
+pub(crate) const MAX_SMALL_JOBS: usize = 64;
+/// The most large jobs at a time. A large job uses all threads by itself.
+pub(crate) const MAX_LARGE_JOBS: usize = 1;
 
-/// Works at the jobs of `lane` until `shutdown`.
+/// Works on the jobs of `lane` until `shutdown`.
 pub(crate) async fn run(
-    worker: Arc<Worker>,
+    calculator: &Arc<Calculator>,
     lane: Lane,
-    in_hand: usize,
+    max_jobs: usize,
     shutdown: &CancellationToken,
 ) {
-    let mut jobs = worker.queue().jobs(lane);
-    let room = Arc::new(Semaphore::new(in_hand));
+    let mut jobs = calculator.jobs(lane);
+    let room = Arc::new(Semaphore::new(max_jobs));
     let mut tasks = JoinSet::new();
     loop {
         let taken = async {
-            let place = Arc::clone(&room).acquire_owned().await.ok()?;
+            let permit = Arc::clone(&room)
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
             let idle = NonZeroUsize::MIN.saturating_add(room.available_permits());
-            Some((place, jobs.take(idle).await))
+            (permit, jobs.take(idle).await)
         };
-        let (place, delivery) = tokio::select! {
+        let (permit, delivery) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             Some(ended) = tasks.join_next() => {
                 report(ended);
                 continue;
             }
-            Some(taken) = taken => taken,
+            taken = taken => taken,
         };
-        let (worker, shutdown) = (Arc::clone(&worker), shutdown.clone());
+        let (calculator, shutdown) = (Arc::clone(calculator), shutdown.clone());
         tasks.spawn(async move {
-            worker.handle(delivery, &shutdown).await;
-            drop(place);
+            calculator.handle(delivery, &shutdown).await;
+            drop(permit);
         });
     }
     while let Some(ended) = tasks.join_next().await {
@@ -50,9 +57,9 @@ pub(crate) async fn run(
     }
 }
 
-/// A job whose task panicked was dropped, so that the queue delivers it again.
-fn report(ended: Result<(), tokio::task::JoinError>) {
+/// Logs the panic of a job's task. The job was dropped without an ack, so the queue delivers it again.
+fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(%error, "job ended in a panic");
+        tracing::error!(error = &error as &dyn Error, "the task of a job panicked");
     }
 }

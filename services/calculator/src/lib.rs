@@ -1,6 +1,5 @@
-//! Takes jobs from the queue, works out F(n), publishes what happens, and acknowledges the job
-//! when all of that is stored. What a number is belongs to `fibonacci`, what a queue is to
-//! `pipeline`.
+//! Takes jobs from the queue, computes F(n), publishes what happens, and acknowledges each job once
+//! all of that is stored. The arithmetic is in the crate `fibonacci`.
 
 mod computing;
 mod config;
@@ -10,55 +9,51 @@ mod lane;
 use std::sync::Arc;
 
 use anyhow::Context;
-use pipeline::{Lane, Queue};
+use protocol::Lane;
+use queue::Worker;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Args, Command, Limits};
-use job::Worker;
+pub use config::{Args, Command, Config};
+use job::Calculator;
 
-/// The most connections of health checks at a time.
+/// The most connections for health checks at a time.
 const MAX_HEALTH_CONNECTIONS: usize = 4;
 
-/// The service: a calculator on the queue that `args` name, with a health check.
+/// Runs the service: a calculator on the queue that `args` name, with a health check.
 ///
 /// # Errors
 ///
-/// When the queue's address is none or the health check has no port.
+/// If the queue's address is invalid or the address for health checks cannot be listened on.
 pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let queue = Queue::connect(&args.queue, "calculator")
-        .await
-        .context("queue")?;
+    let (worker, driver) = Worker::connect(&args.queue).await.context("QUEUE_URL")?;
     let listener = TcpListener::bind(args.health_listen)
         .await
         .context("HEALTH_LISTEN")?;
-    let watched = queue.clone();
+    let readiness = driver.readiness();
     let health = daemon::serve(
         listener,
-        daemon::health::routes(move || watched.is_ready()),
+        daemon::health::routes(move || readiness.is_ready()),
         MAX_HEALTH_CONNECTIONS,
         shutdown.clone(),
     );
     tracing::info!("calculator started");
-    let (health, ()) = tokio::join!(health, run(queue, args.limits, shutdown));
-    health
+    let work = run(worker, args.config, shutdown);
+    tokio::select! {
+        (health, ()) = async { tokio::join!(health, work) } => health,
+        never = driver.run() => match never {},
+    }
 }
 
-/// Works at jobs until `shutdown`, then gives back those that are not done.
-pub async fn run(queue: Queue, limits: Limits, shutdown: CancellationToken) {
-    let worker = Arc::new(Worker::new(queue, limits));
-    tokio::join!(
-        lane::run(
-            Arc::clone(&worker),
-            Lane::Small,
-            lane::SMALL_IN_HAND,
-            &shutdown
-        ),
-        lane::run(
-            Arc::clone(&worker),
-            Lane::Large,
-            lane::LARGE_IN_HAND,
-            &shutdown
-        ),
-    );
+/// Works on jobs until `shutdown`, then gives back those that are not done. Someone else runs the
+/// driver of `worker`.
+pub async fn run(worker: Worker, config: Config, shutdown: CancellationToken) {
+    let calculator = Arc::new(Calculator::new(worker, config));
+    let lanes = [
+        (Lane::Small, lane::MAX_SMALL_JOBS),
+        (Lane::Large, lane::MAX_LARGE_JOBS),
+    ];
+    let [small, large] =
+        lanes.map(|(lane, max_jobs)| lane::run(&calculator, lane, max_jobs, &shutdown));
+    tokio::join!(small, large);
 }

@@ -2,46 +2,51 @@
 
 use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path};
 
-use calculator::Limits;
-use pipeline::{Audience, Cursor, Event, Item, Job, Lane, Log, Queue};
+use calculator::Config;
+use protocol::{Audience, Event, Job, Lane, event::Body};
+use queue::{Cursor, Item, Reader, Roles, Submitter, Worker};
 use testkit::within;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-const LIMITS: Limits = Limits {
+const CONFIG: Config = Config {
     threads: NonZeroUsize::MIN,
     memory_limit_mib: 1024,
 };
 
 /// A calculator on a queue in memory.
 struct Stage {
-    queue: Queue,
-    log: Log,
+    submitter: Submitter,
+    worker: Worker,
+    reader: Reader,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
 }
 
 impl Stage {
-    fn start(limits: Limits) -> Self {
-        let queue = Queue::in_process();
-        let (log, feed) = queue.log();
+    fn start(config: Config) -> Self {
+        let roles = Roles::in_memory();
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(calculator::run(queue.clone(), limits, shutdown.clone()));
-        drop(feed);
+        tasks.spawn(calculator::run(
+            roles.worker.clone(),
+            config,
+            shutdown.clone(),
+        ));
         Self {
-            queue,
-            log,
+            submitter: roles.submitter,
+            worker: roles.worker,
+            reader: roles.reader,
             shutdown,
             tasks,
         }
     }
 
     fn cursor(&self) -> Cursor {
-        self.log
+        self.reader
             .cursor(&[Audience::Public], |_| true, None)
-            .expect("a log that has begun")
+            .expect("a reader that is ready")
     }
 
     async fn submit(&self, n: u64) -> Uuid {
@@ -49,20 +54,23 @@ impl Stage {
             id: Uuid::now_v7(),
             n,
             client: None,
-            accepted_us: pipeline::unix_us(),
+            accepted_us: protocol::unix_us(),
         };
-        self.queue.submit(&job).await.expect("room in the queue");
+        self.submitter
+            .submit(&job)
+            .await
+            .expect("room in the queue");
         job.id
     }
 
     /// Stops the calculator, and raises what a task of it panicked with.
-    async fn stop(mut self) -> Queue {
+    async fn stop(mut self) -> Worker {
         self.shutdown.cancel();
         while let Some(ended) = within("a calculator that has ended", self.tasks.join_next()).await
         {
             ended.expect("a calculator without a panic");
         }
-        self.queue
+        self.worker
     }
 }
 
@@ -94,7 +102,7 @@ fn golden() -> HashMap<u64, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_job_ends_in_the_exact_value() {
-    let stage = Stage::start(LIMITS);
+    let stage = Stage::start(CONFIG);
     let mut cursor = stage.cursor();
     let golden = golden();
     assert!(golden.len() > 200);
@@ -103,14 +111,13 @@ async fn every_job_ends_in_the_exact_value() {
         wanted.insert(stage.submit(n).await, (n, value));
     }
     while !wanted.is_empty() {
-        if let Event::Result {
-            id,
-            n,
+        let Event { id, n, body } = next(&mut cursor).await;
+        if let Body::Result {
             digits,
             value,
             parts,
             ..
-        } = next(&mut cursor).await
+        } = body
         {
             let value = value.unwrap();
             assert_eq!((digits, parts), (value.len() as u64, None));
@@ -122,11 +129,13 @@ async fn every_job_ends_in_the_exact_value() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quick_job_has_only_its_result() {
-    let stage = Stage::start(LIMITS);
+    let stage = Stage::start(CONFIG);
     let mut cursor = stage.cursor();
     for n in [90, 5_000] {
         let submitted = stage.submit(n).await;
-        assert!(matches!(next(&mut cursor).await, Event::Result { id, .. } if id == submitted));
+        let event = next(&mut cursor).await;
+        assert!(matches!(event.body, Body::Result { .. }), "{event:?}");
+        assert_eq!(event.id, submitted);
     }
     stage.stop().await;
 }
@@ -134,15 +143,15 @@ async fn a_quick_job_has_only_its_result() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_result_is_previewed_and_comes_in_parts() {
     const N: u64 = 5_200_000;
-    let stage = Stage::start(LIMITS);
+    let stage = Stage::start(CONFIG);
     let mut cursor = stage.cursor();
     stage.submit(N).await;
-    let Event::Preview {
+    let Body::Preview {
         digits,
         first,
         last,
         ..
-    } = next(&mut cursor).await
+    } = next(&mut cursor).await.body
     else {
         panic!("no preview");
     };
@@ -150,13 +159,13 @@ async fn a_long_result_is_previewed_and_comes_in_parts() {
     let mut fraction_before = 0.0;
     let mut pieces = 0;
     loop {
-        match next(&mut cursor).await {
-            Event::Started { attempt, .. } => assert_eq!(attempt, 1),
-            Event::Progress { fraction, .. } => {
+        match next(&mut cursor).await.body {
+            Body::Started { attempt, .. } => assert_eq!(attempt, 1),
+            Body::Progress { fraction, .. } => {
                 assert!(fraction_before < fraction && fraction <= 1.0);
                 fraction_before = fraction;
             }
-            Event::Part {
+            Body::Part {
                 index,
                 parts,
                 value: piece,
@@ -167,7 +176,7 @@ async fn a_long_result_is_previewed_and_comes_in_parts() {
                 value += &piece;
                 pieces += 1;
             }
-            Event::Result {
+            Body::Result {
                 digits: length,
                 value: None,
                 parts: Some(parts),
@@ -186,13 +195,14 @@ async fn a_long_result_is_previewed_and_comes_in_parts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_job_does_not_wait_for_a_large_one() {
-    let stage = Stage::start(LIMITS);
+    let stage = Stage::start(CONFIG);
     let mut cursor = stage.cursor();
     stage.submit(90_000_000).await;
     let small = stage.submit(90).await;
     loop {
-        if let Event::Result { id, .. } = next(&mut cursor).await {
-            assert_eq!(id, small);
+        let event = next(&mut cursor).await;
+        if let Body::Result { .. } = event.body {
+            assert_eq!(event.id, small);
             break;
         }
     }
@@ -201,40 +211,47 @@ async fn a_small_job_does_not_wait_for_a_large_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_into_memory_fails_with_a_reason() {
-    let stage = Stage::start(Limits {
+    let stage = Stage::start(Config {
         memory_limit_mib: 8,
-        ..LIMITS
+        ..CONFIG
     });
     let mut cursor = stage.cursor();
     let submitted = stage.submit(100_000_000).await;
-    let Event::Failed { id, reason, .. } = next(&mut cursor).await else {
+    let event = next(&mut cursor).await;
+    let Body::Failed { reason } = event.body else {
         panic!("not failed");
     };
-    assert_eq!(id, submitted);
+    assert_eq!(event.id, submitted);
     assert!(reason.contains("may use 8 MiB"), "{reason}");
     stage.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_delivered_a_fourth_time_fails_before_it_is_computed() {
-    let queue = Queue::in_process();
-    let (log, _feed) = queue.log();
+    let Roles {
+        submitter,
+        worker,
+        reader,
+        driver: _driver,
+    } = Roles::in_memory();
     let job = Job {
         id: Uuid::now_v7(),
         n: 10,
         client: None,
         accepted_us: 1,
     };
-    queue.submit(&job).await.unwrap();
-    let mut jobs = queue.jobs(Lane::Small);
+    submitter.submit(&job).await.unwrap();
+    let mut jobs = worker.jobs(Lane::Small);
     for attempt in 1..=3 {
         assert_eq!(jobs.take(NonZeroUsize::MIN).await.attempt, attempt);
     }
-    let mut cursor = log.cursor(&[Audience::Public], |_| true, None).unwrap();
+    let mut cursor = reader.cursor(&[Audience::Public], |_| true, None).unwrap();
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(calculator::run(queue, LIMITS, shutdown.clone()));
-    assert!(matches!(next(&mut cursor).await, Event::Failed { id, .. } if id == job.id));
+    tasks.spawn(calculator::run(worker, CONFIG, shutdown.clone()));
+    let event = next(&mut cursor).await;
+    assert!(matches!(event.body, Body::Failed { .. }), "{event:?}");
+    assert_eq!(event.id, job.id);
     shutdown.cancel();
     within("a calculator that has ended", tasks.join_next())
         .await
@@ -244,11 +261,12 @@ async fn a_job_delivered_a_fourth_time_fails_before_it_is_computed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_gives_unfinished_work_back() {
-    let stage = Stage::start(LIMITS);
+    let stage = Stage::start(CONFIG);
     let mut cursor = stage.cursor();
     let large = stage.submit(90_000_000).await;
-    assert!(matches!(next(&mut cursor).await, Event::Preview { .. }));
-    let queue = stage.stop().await;
-    let delivery = within("the job", queue.jobs(Lane::Large).take(NonZeroUsize::MIN)).await;
+    let event = next(&mut cursor).await;
+    assert!(matches!(event.body, Body::Preview { .. }), "{event:?}");
+    let worker = stage.stop().await;
+    let delivery = within("the job", worker.jobs(Lane::Large).take(NonZeroUsize::MIN)).await;
     assert_eq!((delivery.job.id, delivery.attempt), (large, 2));
 }

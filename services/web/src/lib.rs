@@ -1,43 +1,51 @@
-//! What Flask's two routes do, for Python: a thin face over `pipeline`.
+//! What Flask's two routes need from Rust: a thin Python face over `protocol` and `queue`.
 
 use clap::Parser;
 use http::StatusCode;
-use pipeline::{BODY_LIMIT, JetStreamOptions, Problem, Queue, SubmissionLimits};
+use protocol::{BODY_LIMIT, MaxN, Problem, Response, Submission, unix_us};
 use pyo3::{
     exceptions::{PyOSError, PyValueError},
-    intern,
     prelude::*,
-    types::{PyBytes, PyDict, PyList},
+    types::PyBytes,
 };
-use tokio::runtime::{self, Runtime};
+use queue::{JetStreamOptions, Submitter};
+use tokio::{
+    runtime::{self, Runtime},
+    task::AbortHandle,
+};
 
-/// How many threads carry the connection to the queue. Requests wait on their own threads.
+/// How many threads serve the connection to the queue. Requests wait on their own threads.
 const RUNTIME_THREADS: usize = 1;
 
-/// What can be set, in the environment only: the server's command line is granian's.
+/// Environment variables of the web service. Its command line belongs to the HTTP server.
 #[derive(Debug, Parser)]
-struct Settings {
+struct Config {
     #[command(flatten)]
     queue: JetStreamOptions,
-    #[command(flatten)]
-    submissions: SubmissionLimits,
+    /// The largest N that is accepted, up to 1000000000.
+    #[arg(long, env = "MAX_N", value_name = "MAX_N", default_value_t)]
+    max_n: MaxN,
 }
 
-/// Takes submissions to the queue, over one connection.
+/// Status, headers and body of an HTTP response.
+type Answer<'py> = (u16, Vec<(&'static str, String)>, Bound<'py, PyBytes>);
+
+/// Submits jobs to the queue, over one connection.
 #[pyclass(frozen, module = "web._web")]
-struct Intake {
+struct Submissions {
     runtime: Runtime,
-    queue: Queue,
-    max_n: u64,
+    submitter: Submitter,
+    driver: AbortHandle,
+    max_n: MaxN,
 }
 
 #[pymethods]
-impl Intake {
-    /// Connects in the background to the queue that the environment names. Threads do not outlive
-    /// a fork, so this is for the process that serves.
+impl Submissions {
+    /// Connects in the background to the queue that the environment names. Call this in the process
+    /// that serves requests, because threads do not survive a fork.
     #[new]
     fn new() -> PyResult<Self> {
-        let settings = Settings::try_parse_from(["web"])
+        let config = Config::try_parse_from(["web"])
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         daemon::init_logging();
         let runtime = runtime::Builder::new_multi_thread()
@@ -46,84 +54,54 @@ impl Intake {
             .enable_all()
             .build()
             .map_err(PyOSError::new_err)?;
-        let queue = runtime
-            .block_on(Queue::connect(&settings.queue, "web"))
-            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let (submitter, driver) = runtime
+            .block_on(Submitter::connect(&config.queue))
+            .map_err(|error| PyValueError::new_err(format!("QUEUE_URL: {error}")))?;
+        let driver = runtime.spawn(driver.run()).abort_handle();
         Ok(Self {
             runtime,
-            queue,
-            max_n: settings.submissions.max_n,
+            submitter,
+            driver,
+            max_n: config.max_n,
         })
     }
 
-    /// Checks the body of a `POST /fib` and queues its job. Answers within 2 seconds, and meanwhile
-    /// lets other Python threads run.
-    fn accept(&self, py: Python<'_>, content_type: Option<&str>, body: &[u8]) -> Reply {
-        let accepted = || {
-            self.runtime.block_on(pipeline::accept(
-                &self.queue,
-                content_type,
-                body,
-                self.max_n,
-            ))
-        };
-        Reply::from(py.detach(accepted))
+    /// Checks the body of a `POST /fib` and submits its job. Answers within 2 seconds. Other Python
+    /// threads run meanwhile.
+    fn submit<'py>(&self, py: Python<'py>, content_type: Option<&str>, body: &[u8]) -> Answer<'py> {
+        let response = py.detach(|| match Submission::parse(content_type, body, self.max_n) {
+            Ok(submission) => {
+                let job = submission.into_job(unix_us());
+                let outcome = self.runtime.block_on(self.submitter.submit(&job));
+                Response::to_submission(&job, outcome)
+            }
+            Err(problem) => problem.into(),
+        });
+        answer(py, &response)
     }
 }
 
-/// The problem that a router has with a request, by its HTTP status, with the headers that belong to
-/// it.
+impl Drop for Submissions {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// The problem of a request that is refused because of its method, path or size.
 #[pyfunction]
-fn problem(status: u16, headers: Vec<(String, String)>) -> PyResult<Reply> {
+fn problem(py: Python<'_>, status: u16) -> PyResult<Answer<'_>> {
     let status =
         StatusCode::from_u16(status).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    let mut reply = Reply::from(pipeline::Reply::from(Problem::of_status(status)));
-    reply.headers.extend(headers);
-    Ok(reply)
+    Ok(answer(py, &Problem::of_status(status).into()))
 }
 
-/// An HTTP answer, as a WSGI application: what a Flask view may return.
-#[pyclass(frozen, module = "web._web")]
-struct Reply {
-    status: StatusCode,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-#[pymethods]
-impl Reply {
-    /// Gives the body in one piece, which the server then sends together with the headers.
-    fn __call__<'py>(
-        &self,
-        environ: &Bound<'py, PyDict>,
-        start_response: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyList>> {
-        let py = environ.py();
-        let reason = self.status.canonical_reason().unwrap_or("Unknown");
-        let status_line = format!("{} {reason}", self.status.as_u16());
-        let headers = PyList::new(py, &self.headers)?;
-        start_response.call1((status_line, headers))?;
-        let method = environ.get_item(intern!(py, "REQUEST_METHOD"))?;
-        let body = match method {
-            Some(method) if method.eq(intern!(py, "HEAD"))? => None,
-            _ => Some(PyBytes::new(py, &self.body)),
-        };
-        PyList::new(py, body)
+fn answer<'py>(py: Python<'py>, response: &Response) -> Answer<'py> {
+    let mut headers = vec![("Content-Type", response.content_type.to_owned())];
+    if let Some(seconds) = response.retry_after_s {
+        headers.push(("Retry-After", seconds.to_string()));
     }
-}
-
-impl From<pipeline::Reply> for Reply {
-    fn from(reply: pipeline::Reply) -> Self {
-        let mut headers = vec![("Content-Type".to_owned(), reply.content_type.to_owned())];
-        if let Some(seconds) = reply.retry_after_s {
-            headers.push(("Retry-After".to_owned(), seconds.to_string()));
-        }
-        Self {
-            status: reply.status,
-            headers,
-            body: reply.body,
-        }
-    }
+    let body = PyBytes::new(py, &response.body);
+    (response.status.as_u16(), headers, body)
 }
 
 #[pymodule]
@@ -131,5 +109,5 @@ mod _web {
     #[pymodule_export]
     const BODY_LIMIT: usize = super::BODY_LIMIT;
     #[pymodule_export]
-    use super::{Intake, Reply, problem};
+    use super::{Submissions, problem};
 }

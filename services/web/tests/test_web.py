@@ -8,23 +8,24 @@ from uuid import UUID
 import nats
 import pytest
 from conftest import Server
+from flask import Response
 from flask.testing import FlaskClient
 from nats.aio.client import Client
-from nats.js.api import RetentionPolicy, StreamConfig
+from nats.js.api import DiscardPolicy, StreamConfig
 
 from web import create_app
 
 
 async def declare_jobs(server: Server) -> None:
-    """Declares the stream, as the calculator does."""
+    """Declare the stream, as the calculator does."""
     calculator = await connect(server)
-    config = StreamConfig(name="JOBS", subjects=["jobs.small", "jobs.large"], retention=RetentionPolicy.WORK_QUEUE)
+    config = StreamConfig(name="JOBS", subjects=["jobs.small", "jobs.large"], discard=DiscardPolicy.NEW)
     await calculator.jetstream().add_stream(config)
     await calculator.close()
 
 
 async def take_job(server: Server, lane: str) -> dict[str, object]:
-    """Takes the next job of a lane, as the calculator does."""
+    """Take the next job of a lane, as the calculator does."""
     calculator = await connect(server)
     lanes = await calculator.jetstream().pull_subscribe(f"jobs.{lane}", durable=lane, stream="JOBS")
     [message] = await lanes.fetch(1, timeout=5)
@@ -110,6 +111,16 @@ def test_a_refused_head_gets_the_headers_alone(client: FlaskClient) -> None:
     assert answer.content_type == "application/problem+json"
     assert answer.headers["Allow"] == "POST"
     assert answer.data == b""
+
+
+def test_after_request_sees_every_response(client: FlaskClient) -> None:
+    @client.application.after_request
+    def mark(response: Response) -> Response:
+        response.headers["X-Seen"] = str(response.status_code)
+        return response
+
+    for method, path, status in [("GET", "/", 200), ("POST", "/fib", 415), ("GET", "/fib", 405), ("GET", "/no", 404)]:
+        assert client.open(path, method=method).headers["X-Seen"] == str(status)
 
 
 def test_without_a_queue_there_is_a_503_within_two_seconds(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,12 @@
-//! What can be set.
+//! Flags and environment variables of the websocket server.
 
 use std::net::SocketAddr;
 
-use pipeline::JetStreamOptions;
+use queue::JetStreamOptions;
 
-use crate::origin::Origin;
+use crate::origin::Origins;
 
-/// Sends the results of jobs to browsers as they come.
+/// Sends the results of jobs to browsers as they arrive.
 #[derive(Debug, clap::Parser)]
 #[command(
     version,
@@ -14,10 +14,10 @@ use crate::origin::Origin;
     subcommand_negates_reqs = true
 )]
 pub struct Args {
-    /// What to do instead of being the server.
+    /// What to do instead of running the server.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Where to listen.
+    /// Address to listen on.
     #[arg(
         long,
         env = "LISTEN",
@@ -28,31 +28,31 @@ pub struct Args {
     /// The queue.
     #[command(flatten)]
     pub queue: JetStreamOptions,
-    /// Whom to serve.
+    /// Which sockets are accepted.
     #[command(flatten)]
-    pub limits: Limits,
+    pub config: Config,
 }
 
-/// What the binary does besides its work.
+/// What the binary can do besides running the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
 pub enum Command {
     /// Ask the server on this machine whether it is ready.
     Healthcheck,
 }
 
-/// Whom a websocket server serves.
+/// Which sockets are accepted.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
-pub struct Limits {
-    /// Origins of other pages that may open a socket, as in `https://example.org`, separated by
+pub struct Config {
+    /// Origins of other sites whose pages may open a socket, as in `https://example.org`, separated by
     /// commas. A page from the server's own host always may.
     #[arg(
         long,
         env = "ALLOWED_ORIGINS",
         value_name = "ALLOWED_ORIGINS",
-        value_delimiter = ','
+        default_value = ""
     )]
-    pub allowed_origins: Vec<Origin>,
+    pub allowed_origins: Origins,
     /// The most sockets at a time.
     #[arg(
         long,

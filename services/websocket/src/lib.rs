@@ -1,69 +1,68 @@
-//! Sends events from the log to the browsers they are for. A socket is a cursor over the log, so a
-//! slow reader delays only itself, and resuming is reading on. What an event says is not read here.
+//! Sends events from the log to the browsers that they are for. A socket is a cursor over the log, so a
+//! slow reader delays only itself, and resuming is the same as reading on. The content of an event is
+//! not parsed here.
 
+mod admission;
 mod config;
 mod origin;
 mod request;
+mod routes;
 mod socket;
-mod sockets;
 
 use anyhow::Context;
 use axum::Router;
-use pipeline::{Feed, Log, Queue};
+use queue::Reader;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Args, Command, Limits};
-use sockets::Sockets;
+pub use config::{Args, Command, Config};
+pub use origin::{InvalidOrigin, Origins};
+use routes::Sockets;
 
 /// The most connections that are not sockets: health checks, pages, posts.
 const MAX_OTHER_CONNECTIONS: usize = 1000;
 
-/// The service: sockets on the queue that `args` name, with a health check.
+/// Runs the service: sockets on the queue that `args` name, with a health check.
 ///
 /// # Errors
 ///
-/// When the queue's address is none or the port cannot be listened on.
+/// If the queue's address is invalid or the address for sockets cannot be listened on.
 pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let queue = Queue::connect(&args.queue, "websocket")
-        .await
-        .context("queue")?;
+    let (reader, driver) = Reader::connect(&args.queue).await.context("QUEUE_URL")?;
     let listener = TcpListener::bind(args.listen).await.context("LISTEN")?;
-    let (log, feed) = queue.log();
-    let health = daemon::health::routes(move || queue.is_ready());
+    let readiness = driver.readiness();
+    let health = daemon::health::routes(move || readiness.is_ready());
     tracing::info!(listen = %args.listen, "websocket server started");
-    run(
+    let served = run(
         listener,
-        log,
-        feed,
-        args.limits,
+        reader,
+        args.config,
         |sockets| sockets.merge(health),
         shutdown,
-    )
-    .await
+    );
+    tokio::select! {
+        served = served => served,
+        never = driver.run() => match never {},
+    }
 }
 
-/// Serves `/ws` over `log`, and what `routes` puts around it, until `shutdown`; then closes every
-/// socket and waits for it.
+/// Serves `/ws` over `reader`, and whatever `routes` adds to it, until `shutdown`. Then closes every
+/// socket and waits until it is closed. Someone else runs the driver of `reader`.
 ///
 /// # Errors
 ///
-/// When the listener cannot be served from.
+/// If the listener fails.
 pub async fn run(
     listener: TcpListener,
-    log: Log,
-    feed: Feed,
-    limits: Limits,
+    reader: Reader,
+    config: Config,
     routes: impl FnOnce(Router) -> Router,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let max_connections = limits.max_sockets.saturating_add(MAX_OTHER_CONNECTIONS);
-    let sockets = Sockets::new(log, limits, shutdown.clone());
+    let max_connections = config.max_sockets.saturating_add(MAX_OTHER_CONNECTIONS);
+    let sockets = Sockets::new(reader, config, shutdown.clone());
     let routes = routes(sockets.routes());
-    let served = tokio::select! {
-        served = daemon::serve(listener, routes, max_connections, shutdown.clone()) => served,
-        () = feed.run() => Ok(()),
-    };
+    let served = daemon::serve(listener, routes, max_connections, shutdown.clone()).await;
     shutdown.cancel();
     sockets.closed().await;
     served

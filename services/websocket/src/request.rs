@@ -1,9 +1,9 @@
-//! What a socket asks for in its URL.
+//! The query of a request for a socket.
 
-use pipeline::{Audience, ClientToken, EventKind};
+use protocol::{Audience, ClientToken, event::Kind};
 use serde::Deserialize;
 
-/// `client` and `since` of `/ws?client=TOKEN&since=SEQ`.
+/// The values of `client` and `since` in `/ws?client=TOKEN&since=SEQ`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Request {
     client: Option<ClientToken>,
@@ -11,17 +11,17 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Reads a query; `None` when it is not one of ours.
+    /// Parses a query. `None` if a value is invalid.
     pub(crate) fn parse(query: &str) -> Option<Self> {
         serde_urlencoded::from_str(query).ok()
     }
 
-    /// Whether the socket speaks the plain protocol: one message for each job that is done.
+    /// Whether the socket gets only the broadcast: one message for each public job that is done.
     pub(crate) fn is_bare(&self) -> bool {
         self.client.is_none()
     }
 
-    /// Whose events the socket gets.
+    /// The audiences whose events the socket gets.
     pub(crate) fn audiences(&self) -> Vec<Audience> {
         self.client
             .iter()
@@ -31,15 +31,10 @@ impl Request {
             .collect()
     }
 
-    /// Which events the socket gets.
-    pub(crate) fn wanted(&self) -> fn(EventKind) -> bool {
+    /// The kinds of events that the socket gets.
+    pub(crate) fn wanted(&self) -> fn(Kind) -> bool {
         if self.is_bare() {
-            |kind| {
-                matches!(
-                    kind,
-                    EventKind::Part | EventKind::Result | EventKind::Failed
-                )
-            }
+            |kind| kind == Kind::Part || kind.is_end()
         } else {
             |_| true
         }
@@ -53,7 +48,7 @@ mod tests {
     const TOKEN: &str = "0123456789abcdef";
 
     #[test]
-    fn a_query_names_a_client_and_a_place() {
+    fn a_query_may_name_a_client_and_a_place() {
         let client: ClientToken = TOKEN.parse().unwrap();
         for (query, client, since) in [
             (String::new(), None, None),
@@ -73,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_refused() {
+    fn an_invalid_value_is_refused() {
         for query in [
             "client=",
             "client=short",

@@ -1,32 +1,32 @@
-//! One open socket: events out, pings out, nothing in.
+//! One open socket: it sends events and pings, and ignores what it receives.
 
 use std::{error::Error, pin::pin, time::Duration};
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use futures_util::{FutureExt, SinkExt};
-use pipeline::Item;
+use queue::Item;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tungstenite::error::{CapacityError, Error as ProtocolError};
 
-use crate::sockets::Admitted;
+use crate::admission::Admission;
 
-/// How often the peer is asked whether it is there. nginx cuts a silent socket after 60 s.
+/// How often the peer is pinged. nginx cuts a silent socket after 60 s.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
-/// How long its answer may take.
+/// How long the pong may take.
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long one message may take to leave: a peer that takes none of it is gone.
+/// How long it may take to send a message. A peer that does not take it is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(35);
 /// How long the peer may take to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The longest frame that a client may send, in bytes. It has nothing to say.
+/// The longest frame that a client may send, in bytes.
 const MAX_FRAME: usize = 4 * 1024;
-/// What is read at once, in bytes, and held by each socket however idle: a pong and some more.
+/// The read buffer of each socket, in bytes. Idle sockets hold one too, and all it receives is a pong.
 const READ_BUFFER: usize = 256;
-/// From how many bytes on messages are written before there are more.
+/// How many bytes of messages are collected before they are written.
 const WRITE_BUFFER: usize = 16 * 1024;
-/// The most bytes of messages that wait to be written: the longest message and some more.
+/// The most bytes of messages that wait to be written: a little more than the longest message.
 const MAX_WRITE_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Why the server closes a socket.
@@ -44,15 +44,15 @@ pub(crate) enum CloseReason {
 impl CloseReason {
     fn frame(self) -> CloseFrame {
         let (code, reason) = match self {
-            Self::GoingAway => (close_code::AWAY, "the server is going away, come back"),
+            Self::GoingAway => (close_code::AWAY, "the server is going away, connect again"),
             Self::OriginNotAllowed => (close_code::POLICY, "this origin is not allowed"),
             Self::BadQuery => (
                 close_code::POLICY,
-                "client is 16 to 64 characters of A-Z a-z 0-9 _ -, since a whole number",
+                "client is 16 to 64 characters of A-Z a-z 0-9 _ -, since is a whole number",
             ),
             Self::TooManySockets => (close_code::AGAIN, "too many sockets, try again later"),
-            Self::FrameTooLong => (close_code::SIZE, "a frame may have 4 KiB"),
-            Self::NotText => (close_code::INVALID, "text is UTF-8"),
+            Self::FrameTooLong => (close_code::SIZE, "a frame may be up to 4 KiB"),
+            Self::NotText => (close_code::INVALID, "text must be UTF-8"),
             Self::ProtocolBroken => (close_code::PROTOCOL, "not the WebSocket protocol"),
         };
         CloseFrame {
@@ -62,7 +62,7 @@ impl CloseReason {
     }
 }
 
-/// Sets the limits of a socket to be.
+/// Sets the limits of a socket that is about to be opened.
 pub(crate) fn configure(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
     upgrade
         .read_buffer_size(READ_BUFFER)
@@ -72,19 +72,19 @@ pub(crate) fn configure(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
         .max_frame_size(MAX_FRAME)
 }
 
-/// Serves a socket until it is closed by either side or by `shutdown`.
+/// Serves a socket until either side closes it, or until `shutdown`.
 pub(crate) async fn serve(
     socket: &mut WebSocket,
-    admitted: &mut Admitted,
+    admission: &mut Admission,
     shutdown: &CancellationToken,
 ) {
-    if let Some(reason) = exchange(socket, admitted, shutdown).await {
+    if let Some(reason) = exchange(socket, admission, shutdown).await {
         close(socket, reason).await;
     }
 }
 
-/// Closes a socket and gives the peer a moment to agree, since what it did not read yet is lost
-/// when the connection goes.
+/// Closes a socket and gives the peer a moment to answer, because it loses what it has not read yet when
+/// the connection is dropped.
 pub(crate) async fn close(socket: &mut WebSocket, reason: CloseReason) {
     let closing = async {
         socket.send(Message::Close(Some(reason.frame()))).await?;
@@ -93,15 +93,14 @@ pub(crate) async fn close(socket: &mut WebSocket, reason: CloseReason) {
         }
         Ok::<_, axum::Error>(())
     };
-    // Either way the socket ends here.
+    // Whether the peer answered or not, the socket ends here.
     timeout(CLOSE_TIMEOUT, closing).await.ok();
 }
 
-/// Sends and receives until there is a reason to close, or `None` when there is nobody left to
-/// tell.
+/// Sends and receives until there is a reason to close. `None` if the peer is gone already.
 async fn exchange(
     socket: &mut WebSocket,
-    admitted: &mut Admitted,
+    admission: &mut Admission,
     shutdown: &CancellationToken,
 ) -> Option<CloseReason> {
     let mut ping = pin!(sleep_until(Instant::now() + PING_INTERVAL));
@@ -112,13 +111,13 @@ async fn exchange(
             () = shutdown.cancelled() => return Some(CloseReason::GoingAway),
             received = socket.recv() => match received {
                 None => return None,
-                // Any frame shows that the peer is there; what it says does not matter. After a
-                // close the next receive sends the answer and finds the end.
+                // Any frame shows that the peer is there. After a close frame, the next receive
+                // sends the answer and returns `None`.
                 Some(Ok(_)) => {
                     pong_due = false;
                     ping.as_mut().reset(Instant::now() + PING_INTERVAL);
                 }
-                Some(Err(error)) => return offence(&error),
+                Some(Err(error)) => return violation(&error),
             },
             () = &mut ping => {
                 if pong_due {
@@ -128,30 +127,30 @@ async fn exchange(
                 pong_due = true;
                 ping.as_mut().reset(Instant::now() + PONG_TIMEOUT);
             }
-            item = admitted.cursor.next() => {
-                in_time(send_all(socket, admitted, item)).await?;
+            item = admission.cursor.next() => {
+                in_time(send_all(socket, admission, item)).await?;
             }
         }
     }
 }
 
-/// Sends `item` and whatever else is there already, with one flush.
+/// Sends `item` and the items that are ready after it, with one flush.
 async fn send_all(
     socket: &mut WebSocket,
-    admitted: &mut Admitted,
+    admission: &mut Admission,
     item: Item,
 ) -> Result<(), axum::Error> {
     let mut next = Some(item);
     let mut fed = 0;
     while let Some(item) = next {
-        if let Some(message) = message(&item, admitted.tells_gaps) {
+        if let Some(message) = message(&item, admission.tells_gaps) {
             fed += message.len();
             socket.feed(Message::Text(message)).await?;
         }
         if fed >= WRITE_BUFFER {
             break;
         }
-        next = admitted.cursor.next().now_or_never();
+        next = admission.cursor.next().now_or_never();
     }
     socket.flush().await
 }
@@ -163,13 +162,13 @@ fn message(item: &Item, tells_gaps: bool) -> Option<Utf8Bytes> {
     }
 }
 
-/// `None` when the peer does not take what it is sent.
+/// `None` if the peer did not take the message in time.
 async fn in_time(sending: impl Future<Output = Result<(), axum::Error>>) -> Option<()> {
     timeout(SEND_TIMEOUT, sending).await.ok()?.ok()
 }
 
-/// What the peer did wrong, if it is still there to be told.
-fn offence(error: &axum::Error) -> Option<CloseReason> {
+/// Which rule the peer broke. `None` if the error is that it is gone.
+fn violation(error: &axum::Error) -> Option<CloseReason> {
     match error.source()?.downcast_ref::<ProtocolError>()? {
         ProtocolError::Capacity(CapacityError::MessageTooLong { .. }) => {
             Some(CloseReason::FrameTooLong)

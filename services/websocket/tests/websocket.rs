@@ -3,7 +3,11 @@
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
-use pipeline::{Audience, ClientToken, Event, Queue, Timings};
+use protocol::{
+    Audience, ClientToken, Event,
+    event::{Body, Timings},
+};
+use queue::{Roles, Worker};
 use serde_json::{Value, json};
 use testkit::within;
 use tokio::{
@@ -19,7 +23,7 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use websocket::Limits;
+use websocket::Config;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -27,7 +31,7 @@ const TOKEN: &str = "0123456789abcdef";
 
 /// A websocket server on a queue in memory.
 struct Stage {
-    queue: Queue,
+    worker: Worker,
     address: SocketAddr,
     shutdown: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -39,26 +43,24 @@ impl Stage {
     }
 
     async fn with_max_sockets(max_sockets: usize) -> Self {
-        let queue = Queue::in_process();
-        let (log, feed) = queue.log();
+        let Roles { worker, reader, .. } = Roles::in_memory();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let limits = Limits {
-            allowed_origins: vec!["https://friend.example".parse().expect("an origin")],
+        let config = Config {
+            allowed_origins: "https://friend.example".parse().expect("an origin"),
             max_sockets,
         };
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(websocket::run(
             listener,
-            log,
-            feed,
-            limits,
+            reader,
+            config,
             |sockets| sockets,
             shutdown.clone(),
         ));
         Self {
-            queue,
+            worker,
             address,
             shutdown,
             tasks,
@@ -83,7 +85,7 @@ impl Stage {
     }
 
     async fn publish(&self, audience: &Audience, event: &Event) {
-        self.queue
+        self.worker
             .publish(audience, event)
             .await
             .expect("an event that is stored");
@@ -106,14 +108,19 @@ fn result(id: Uuid) -> Event {
         queued_us: 1,
         computed_us: 2,
     };
-    Event::Result {
+    event(
         id,
-        n: 10,
-        digits: 2,
-        value: Some("55".into()),
-        parts: None,
-        timings,
-    }
+        Body::Result {
+            digits: 2,
+            value: Some("55".into()),
+            parts: None,
+            timings,
+        },
+    )
+}
+
+fn event(id: Uuid, body: Body) -> Event {
+    Event { id, n: 10, body }
 }
 
 async fn message(socket: &mut Socket) -> Value {
@@ -137,14 +144,7 @@ async fn a_bare_socket_gets_one_message_for_each_broadcast_job() {
     let id = Uuid::now_v7();
     stage.publish(&private(), &result(Uuid::now_v7())).await;
     stage
-        .publish(
-            &Audience::Public,
-            &Event::Started {
-                id,
-                n: 10,
-                attempt: 1,
-            },
-        )
+        .publish(&Audience::Public, &event(id, Body::Started { attempt: 1 }))
         .await;
     stage.publish(&Audience::Public, &result(id)).await;
     let message = message(&mut socket).await;
@@ -301,13 +301,14 @@ async fn a_reader_that_stops_delays_only_itself() {
         stage
             .publish(
                 &Audience::Public,
-                &Event::Part {
+                &event(
                     id,
-                    n: 1,
-                    index,
-                    parts: PARTS,
-                    value,
-                },
+                    Body::Part {
+                        index,
+                        parts: PARTS,
+                        value,
+                    },
+                ),
             )
             .await;
     }

@@ -1,22 +1,17 @@
-"""What Flask's two routes do (Rust, in services/web/src)."""
+"""What Flask's two routes need from Rust (services/web/src)."""
 
-from typing import final
+from typing import TypeAlias, final
 
-from _typeshed.wsgi import StartResponse, WSGIEnvironment
+# Status, headers and body of an HTTP response.
+Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
 
 BODY_LIMIT: int
 
 @final
-class Intake:
-    """Takes submissions to the queue, over one connection."""
+class Submissions:
+    """Submits jobs to the queue, over one connection."""
 
     def __init__(self) -> None: ...
-    def accept(self, content_type: str | None, body: bytes) -> Reply: ...
+    def submit(self, content_type: str | None, body: bytes) -> Answer: ...
 
-@final
-class Reply:
-    """An HTTP answer, as a WSGI application: what a Flask view may return."""
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]: ...
-
-def problem(status: int, headers: list[tuple[str, str]]) -> Reply: ...
+def problem(status: int) -> Answer: ...

@@ -1,0 +1,116 @@
+//! A unit of work, as the queue holds it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Audience, ClientToken};
+
+/// The largest n of a small job. A job with a larger n goes to the large lane.
+pub const LARGE_N: u64 = 1_000_000;
+
+/// A request to compute F(`n`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Identifies the job in the answer to its sender, in its events, and when it is sent again.
+    pub id: Uuid,
+    /// Which Fibonacci number to compute.
+    pub n: u64,
+    /// The private channel that the sender chose. Without one the result is public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientToken>,
+    /// When the job was accepted, in microseconds since the Unix epoch.
+    pub accepted_us: u64,
+}
+
+impl Job {
+    /// The lane that this job belongs to.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        if self.n > LARGE_N {
+            Lane::Large
+        } else {
+            Lane::Small
+        }
+    }
+
+    /// Who receives the events of this job.
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        self.client
+            .clone()
+            .map_or(Audience::Public, Audience::Client)
+    }
+}
+
+/// Jobs travel in two lanes, so that a flood of large ones does not delay the small ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Jobs with an n of up to [`LARGE_N`].
+    Small,
+    /// Jobs with a larger n.
+    Large,
+}
+
+impl Lane {
+    /// Both lanes.
+    pub const ALL: [Self; 2] = [Self::Small, Self::Large];
+
+    /// The lane's name, which is also the last part of its subject.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Large => "large",
+        }
+    }
+}
+
+/// The current time in microseconds since the Unix epoch.
+///
+/// # Panics
+///
+/// If the system's clock is set to a time before 1970.
+#[must_use]
+pub fn unix_us() -> u64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("the clock shows a time after 1970");
+    u64::try_from(since_epoch.as_micros()).expect("64 bits last for 580 000 years")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(n: u64) -> Job {
+        Job {
+            id: Uuid::nil(),
+            n,
+            client: None,
+            accepted_us: 7,
+        }
+    }
+
+    #[test]
+    fn a_job_with_an_n_above_a_million_is_large() {
+        assert_eq!(job(1_000_000).lane(), Lane::Small);
+        assert_eq!(job(1_000_001).lane(), Lane::Large);
+    }
+
+    #[test]
+    fn a_job_is_the_same_after_it_was_encoded_and_decoded() {
+        let client = Some("0123456789abcdef".parse().unwrap());
+        for job in [
+            job(10),
+            Job {
+                client,
+                ..job(u64::MAX)
+            },
+        ] {
+            let encoded = crate::to_json(&job);
+            assert_eq!(serde_json::from_slice::<Job>(&encoded).unwrap(), job);
+        }
+    }
+}

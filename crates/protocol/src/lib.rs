@@ -1,0 +1,25 @@
+//! What crosses a process boundary in fibwire: types and their wire formats, but no transport.
+//!
+//! A [`Submission`] is the checked body of a `POST /fib`. It becomes a [`Job`], which a calculator
+//! turns into [`Event`]s for the job's [`Audience`]. A request that cannot be served is answered
+//! with a [`Problem`].
+
+mod audience;
+mod client_token;
+pub mod event;
+mod job;
+mod json;
+mod max_n;
+mod problem;
+mod response;
+mod submission;
+
+pub use audience::Audience;
+pub use client_token::{ClientToken, InvalidClientToken};
+pub use event::Event;
+pub use job::{Job, LARGE_N, Lane, unix_us};
+pub use json::encode as to_json;
+pub use max_n::{InvalidMaxN, MaxN};
+pub use problem::Problem;
+pub use response::Response;
+pub use submission::{BODY_LIMIT, Submission};

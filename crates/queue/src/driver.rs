@@ -1,0 +1,55 @@
+//! What a role needs to have done in the background, and whether it is ready.
+
+use std::{convert::Infallible, fmt, pin::Pin};
+
+use tokio::sync::watch;
+
+/// The background work of a role: it declares what the role reads, follows the log, and removes
+/// jobs that are done. The role works only while its driver is run.
+#[must_use = "the role works only while its driver is run"]
+pub struct Driver {
+    ready: watch::Receiver<bool>,
+    work: Pin<Box<dyn Future<Output = Infallible> + Send>>,
+}
+
+impl Driver {
+    pub(crate) fn new<F: Future<Output = Infallible> + Send + 'static>(
+        work: impl FnOnce(watch::Sender<bool>) -> F,
+    ) -> Self {
+        let (sender, ready) = watch::channel(false);
+        Self {
+            ready,
+            work: Box::pin(work(sender)),
+        }
+    }
+
+    /// Tells at any later time whether the role is ready.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        Readiness(self.ready.clone())
+    }
+
+    /// Runs for as long as the role is used. To end it, drop the future: what it does is safe to
+    /// stop at any point.
+    pub async fn run(self) -> Infallible {
+        self.work.await
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+/// Whether a role can do its work now: it is connected, and what it reads is declared.
+#[derive(Debug, Clone)]
+pub struct Readiness(watch::Receiver<bool>);
+
+impl Readiness {
+    /// Whether the role is ready now. It is not once its driver has ended.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.0.borrow() && self.0.has_changed().is_ok()
+    }
+}

@@ -1,0 +1,31 @@
+//! The queue on NATS JetStream.
+//!
+//! There are two streams: JOBS, a work queue, and RESULTS, a log. Each stream is declared by the role
+//! that reads it, again after every connect, so that any service may start first and a queue that
+//! lost its disk heals.
+
+#[cfg(feature = "worker")]
+mod jobs;
+mod link;
+mod options;
+mod publisher;
+#[cfg(feature = "reader")]
+mod results;
+mod subjects;
+#[cfg(feature = "submitter")]
+mod submitter;
+#[cfg(feature = "worker")]
+mod sweeper;
+#[cfg(feature = "worker")]
+mod worker;
+
+pub use async_nats::ConnectError;
+#[cfg(feature = "worker")]
+pub(crate) use jobs::{Acker, Jobs};
+pub use options::JetStreamOptions;
+#[cfg(feature = "reader")]
+pub(crate) use results::read;
+#[cfg(feature = "submitter")]
+pub(crate) use submitter::Submitter;
+#[cfg(feature = "worker")]
+pub(crate) use worker::Worker;

@@ -1,0 +1,147 @@
+//! The connection to the NATS server, and whether it is up.
+
+use std::{convert::Infallible, time::Duration};
+
+use async_nats::{Auth, AuthError, Client, ConnectError, ConnectOptions, Event};
+use tokio::{sync::watch, time::Instant};
+
+use super::options::JetStreamOptions;
+use crate::backoff;
+
+/// How often an idle connection is checked. It is closed after two missed answers.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long one attempt to connect may take.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connects as `user` in the background, and again whenever the connection is lost.
+pub(super) async fn connect(
+    options: &JetStreamOptions,
+    user: &str,
+) -> Result<(Client, Link), ConnectError> {
+    let (state, link) = watch::channel(State {
+        connections: 0,
+        connected: false,
+        since: Instant::now(),
+    });
+    let (name, password_file) = (user.to_owned(), options.password_file.clone());
+    let client = ConnectOptions::with_auth_callback(move |_nonce| {
+        let (name, password_file) = (name.clone(), password_file.clone());
+        async move {
+            let password = std::fs::read_to_string(&password_file).map_err(|error| {
+                AuthError::new(format!(
+                    "password file {}: {error}",
+                    password_file.display()
+                ))
+            })?;
+            let mut auth = Auth::new();
+            auth.username = Some(name);
+            auth.password = Some(password.trim_end().to_owned());
+            Ok(auth)
+        }
+    })
+    .name(user)
+    .custom_inbox_prefix(format!("_INBOX_{user}"))
+    .retry_on_initial_connect()
+    .connection_timeout(CONNECTION_TIMEOUT)
+    .ping_interval(PING_INTERVAL)
+    .reconnect_delay_callback(|attempts| {
+        backoff::delay(u32::try_from(attempts).unwrap_or(u32::MAX))
+    })
+    .event_callback(move |event| {
+        observe(&event, &state);
+        async {}
+    })
+    .connect(options.url.clone())
+    .await?;
+    Ok((client, Link(link)))
+}
+
+fn observe(event: &Event, state: &watch::Sender<State>) {
+    match event {
+        Event::Connected => {
+            state.send_modify(|state| {
+                state.connections += 1;
+                state.set_connected(true);
+            });
+            tracing::info!("connected to the queue");
+        }
+        Event::Disconnected | Event::Closed => {
+            state.send_modify(|state| state.set_connected(false));
+            tracing::warn!("connection to the queue lost");
+        }
+        // A missing permission is reported only here. The call itself times out.
+        Event::ServerError(error) => tracing::error!(%error, "the queue refused a request"),
+        Event::SlowConsumer(_) => {
+            tracing::error!("messages dropped: they were not read fast enough");
+        }
+        Event::ClientError(error) => tracing::warn!(%error, "queue client"),
+        Event::LameDuckMode | Event::Draining => tracing::info!(%event, "queue client"),
+    }
+}
+
+/// Tells whether there is a connection, and when that changes.
+#[derive(Debug, Clone)]
+pub(super) struct Link(watch::Receiver<State>);
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    /// How many connections were made so far.
+    connections: u64,
+    connected: bool,
+    /// When `connected` last changed.
+    since: Instant,
+}
+
+impl State {
+    fn set_connected(&mut self, connected: bool) {
+        if connected != self.connected {
+            self.connected = connected;
+            self.since = Instant::now();
+        }
+    }
+}
+
+impl Link {
+    /// Whether there has been no connection for at least `time`.
+    pub(super) fn is_away_for(&self, time: Duration) -> bool {
+        let state = *self.0.borrow();
+        !state.connected && state.since.elapsed() >= time
+    }
+
+    /// Waits until there is a connection.
+    pub(super) async fn connected(&self) -> Connection {
+        let mut state = self.0.clone();
+        if state.wait_for(|state| state.connected).await.is_err() {
+            // The client is gone, and with it every chance of a connection: the process is ending.
+            std::future::pending::<()>().await;
+        }
+        let number = state.borrow().connections;
+        Connection { state, number }
+    }
+
+    /// Says through `ready` whether there is a connection, forever.
+    pub(super) async fn follow(&self, ready: &watch::Sender<bool>) -> Infallible {
+        loop {
+            let connection = self.connected().await;
+            ready.send_replace(true);
+            connection.lost().await;
+            ready.send_replace(false);
+        }
+    }
+}
+
+/// One of the connections that follow each other.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    state: watch::Receiver<State>,
+    number: u64,
+}
+
+impl Connection {
+    /// Waits until this connection is lost.
+    pub(super) async fn lost(mut self) {
+        let over = |state: &State| !state.connected || state.connections != self.number;
+        self.state.wait_for(over).await.ok();
+    }
+}

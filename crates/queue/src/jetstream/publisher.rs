@@ -1,0 +1,139 @@
+//! Publishing a message until a stream has stored it.
+
+use std::{error::Error, io, time::Duration};
+
+use async_nats::jetstream::{
+    self, ErrorCode,
+    context::{self, PublishErrorKind},
+    message::PublishMessage,
+};
+use bytes::Bytes;
+use futures_util::TryFutureExt;
+use tokio::time::{Instant, sleep_until};
+
+use super::link::Link;
+use crate::backoff::Backoff;
+
+/// How long to wait for the ack of a message before it is sent again.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many messages may be on their way to the disk at a time. A stream stores all the messages that
+/// it finds waiting, one after the other, and only then acknowledges and delivers any of them. With
+/// more messages in flight the two streams take turns instead of working side by side; with fewer,
+/// each message costs more.
+const MAX_IN_FLIGHT: usize = 24;
+
+/// Publishes messages and waits for their acks.
+#[derive(Debug, Clone)]
+pub(super) struct Publisher {
+    context: jetstream::Context,
+    link: Link,
+}
+
+/// Why a message was not stored.
+#[derive(Debug)]
+pub(super) enum StoreError {
+    /// The stream is full.
+    Full,
+    /// The message is longer than the server allows.
+    TooLong(Box<dyn Error + Send + Sync>),
+    /// The stream had not confirmed the message at the deadline.
+    TimedOut(Box<dyn Error + Send + Sync>),
+}
+
+impl Publisher {
+    pub(super) fn new(client: async_nats::Client, link: Link) -> Self {
+        let context = jetstream::ContextBuilder::new()
+            .timeout(ACK_TIMEOUT)
+            .max_ack_inflight(MAX_IN_FLIGHT)
+            .build(client);
+        Self { context, link }
+    }
+
+    pub(super) fn context(&self) -> &jetstream::Context {
+        &self.context
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Publishes a message until a stream has stored it, or until `deadline`.
+    ///
+    /// The stream may have stored the message even though an attempt failed. It recognises the next
+    /// attempt by the message's id.
+    pub(super) async fn store(
+        &self,
+        subject: &str,
+        id: &str,
+        payload: &Bytes,
+        deadline: Option<Instant>,
+    ) -> Result<(), StoreError> {
+        let mut last_failure: Box<dyn Error + Send + Sync> =
+            Box::new(io::Error::from(io::ErrorKind::NotConnected));
+        let store = async {
+            let mut backoff = Backoff::default();
+            loop {
+                let connection = self.link.connected().await;
+                let failure = tokio::select! {
+                    stored = self.attempt(subject, id, payload) => match stored {
+                        Ok(()) => return Ok(()),
+                        Err(failure) => failure,
+                    },
+                    // A message that was in flight when the connection was lost gets no ack.
+                    () = connection.lost() => continue,
+                };
+                if failure.kind() == PublishErrorKind::MaxPayloadExceeded {
+                    return Err(StoreError::TooLong(Box::new(failure)));
+                }
+                if is_full(&failure) {
+                    return Err(StoreError::Full);
+                }
+                // Only the first part of the subject: the rest may be a client's token.
+                let stream = subject.split('.').next();
+                tracing::debug!(
+                    error = &failure as &dyn Error,
+                    stream,
+                    "publish failed, trying again"
+                );
+                last_failure = Box::new(failure);
+                backoff.wait().await;
+            }
+        };
+        let expired = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            stored = store => return stored,
+            () = expired => {}
+        }
+        Err(StoreError::TimedOut(last_failure))
+    }
+
+    async fn attempt(
+        &self,
+        subject: &str,
+        id: &str,
+        payload: &Bytes,
+    ) -> Result<(), context::PublishError> {
+        let message = PublishMessage::build()
+            .payload(payload.clone())
+            .message_id(id);
+        self.context
+            .send_publish(subject.to_owned(), message)
+            .and_then(IntoFuture::into_future)
+            .await
+            .map(|_stored_or_duplicate| ())
+    }
+}
+
+/// Whether the stream is full: it discards new messages and says that it cannot store one.
+fn is_full(error: &context::PublishError) -> bool {
+    error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<jetstream::Error>())
+        .is_some_and(|cause| cause.error_code() == ErrorCode::STREAM_STORE_FAILED)
+}

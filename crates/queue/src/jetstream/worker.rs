@@ -1,0 +1,190 @@
+//! Working on jobs: declaring the stream JOBS, and publishing events to the stream RESULTS.
+
+use std::{convert::Infallible, sync::Arc};
+
+use async_nats::jetstream::{
+    self,
+    consumer::{AckPolicy, pull},
+    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
+};
+use protocol::{Audience, Event, Lane};
+use tokio::{
+    sync::{Notify, watch},
+    time::Duration,
+};
+
+use super::{
+    jobs::{Consumer, Jobs},
+    link,
+    options::JetStreamOptions,
+    publisher::{Publisher, StoreError},
+    subjects, sweeper,
+};
+use crate::{
+    Driver,
+    backoff::Backoff,
+    error::PublishError,
+    limits::{DEDUPLICATION_WINDOW, MAX_JOBS_PER_LANE},
+};
+
+const STREAM: &str = "JOBS";
+
+/// After how long without a sign of life from its worker a job is delivered to another one.
+const ACK_WAIT: Duration = Duration::from_secs(10);
+
+/// The stream of jobs. To JetStream it is a stream of limits, from which done jobs are swept many at a
+/// time. JetStream's own work queues remove each message with its ack, and if an ack means "on disk",
+/// every removal is one more write to wait for (docs/adr/0013).
+fn stream() -> Config {
+    Config {
+        name: STREAM.into(),
+        subjects: Lane::ALL.map(|lane| subjects::of_lane(lane).into()).into(),
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        max_messages: MAX_JOBS_PER_LANE.into(),
+        duplicate_window: DEDUPLICATION_WINDOW,
+        ..Config::default()
+    }
+}
+
+fn consumer(lane: Lane) -> pull::Config {
+    pull::Config {
+        durable_name: Some(lane.name().into()),
+        filter_subject: subjects::of_lane(lane).into(),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        // There is no limit of deliveries: a message beyond such a limit would stay in the stream
+        // forever. The calculator counts the deliveries and ends the job.
+        max_ack_pending: -1,
+        ..pull::Config::default()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Worker {
+    publisher: Publisher,
+    lanes: Lanes,
+}
+
+/// What the driver and the takers of jobs share about each lane.
+#[derive(Debug, Clone)]
+struct Lanes {
+    small: LaneState,
+    large: LaneState,
+}
+
+#[derive(Debug, Clone)]
+struct LaneState {
+    /// The lane's consumer, while it is declared over the current connection.
+    consumer: watch::Sender<Option<Consumer>>,
+    /// Notified of each ack.
+    acked: Arc<Notify>,
+}
+
+impl LaneState {
+    fn new() -> Self {
+        let acked = Arc::new(Notify::new());
+        // The process before this one may have left done jobs that were not swept.
+        acked.notify_one();
+        Self {
+            consumer: watch::Sender::new(None),
+            acked,
+        }
+    }
+}
+
+impl Lanes {
+    fn get(&self, lane: Lane) -> &LaneState {
+        match lane {
+            Lane::Small => &self.small,
+            Lane::Large => &self.large,
+        }
+    }
+}
+
+impl Worker {
+    pub(crate) async fn connect(
+        options: &JetStreamOptions,
+    ) -> Result<(Self, Driver), async_nats::ConnectError> {
+        let (client, link) = link::connect(options, "calculator").await?;
+        let worker = Self {
+            publisher: Publisher::new(client, link),
+            lanes: Lanes {
+                small: LaneState::new(),
+                large: LaneState::new(),
+            },
+        };
+        let driven = worker.clone();
+        let driver = Driver::new(async move |ready| driven.drive(&ready).await);
+        Ok((worker, driver))
+    }
+
+    pub(crate) fn jobs(&self, lane: Lane) -> Jobs {
+        let state = self.lanes.get(lane);
+        Jobs::new(lane, state.consumer.subscribe(), Arc::clone(&state.acked))
+    }
+
+    pub(crate) async fn publish(
+        &self,
+        audience: &Audience,
+        event: &Event,
+    ) -> Result<(), PublishError> {
+        let subject = subjects::of_audience(audience);
+        let (id, payload) = (event.message_id().to_string(), event.encode());
+        let mut backoff = Backoff::default();
+        loop {
+            match self.publisher.store(&subject, &id, &payload, None).await {
+                Ok(()) => return Ok(()),
+                Err(StoreError::TooLong(cause)) => return Err(PublishError::TooLong(cause)),
+                Err(StoreError::Full | StoreError::TimedOut(_)) => backoff.wait().await,
+            }
+        }
+    }
+
+    /// Declares the stream and its consumers over every connection, and sweeps.
+    async fn drive(&self, ready: &watch::Sender<bool>) -> Infallible {
+        let mut backoff = Backoff::default();
+        loop {
+            let connection = self.publisher.link().connected().await;
+            let failure = tokio::select! {
+                failed = self.declare_and_sweep(ready) => failed.err(),
+                // The server may come back without its disk, so everything is declared again.
+                () = connection.lost() => None,
+            };
+            ready.send_replace(false);
+            for lane in Lane::ALL {
+                self.lanes.get(lane).consumer.send_replace(None);
+            }
+            backoff.after(failure).await;
+        }
+    }
+
+    async fn declare_and_sweep(
+        &self,
+        ready: &watch::Sender<bool>,
+    ) -> Result<Infallible, async_nats::Error> {
+        let context = self.publisher.context();
+        context.create_or_update_stream(stream()).await?;
+        for lane in Lane::ALL {
+            let consumer = context
+                .create_consumer_on_stream(consumer(lane), STREAM)
+                .await?;
+            self.lanes.get(lane).consumer.send_replace(Some(consumer));
+        }
+        ready.send_replace(true);
+        let sweep = |lane| self.sweep(context, lane);
+        tokio::select! {
+            failed = sweep(Lane::Small) => failed,
+            failed = sweep(Lane::Large) => failed,
+        }
+    }
+
+    async fn sweep(
+        &self,
+        context: &jetstream::Context,
+        lane: Lane,
+    ) -> Result<Infallible, async_nats::Error> {
+        sweeper::sweep(context, STREAM, lane, &self.lanes.get(lane).acked).await
+    }
+}

@@ -1,0 +1,100 @@
+//! The log of events, as a process that reads it holds it.
+//!
+//! The newest events are in a bounded [`Tail`]; what the tail no longer holds is read from a
+//! [`History`]. Any number of [`Cursor`]s read the log, each from its own place.
+
+mod cursor;
+mod entry;
+mod history;
+mod retention;
+mod tail;
+
+use std::{convert::Infallible, sync::Arc};
+
+use parking_lot::Mutex;
+use protocol::{Audience, event::Kind};
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
+
+pub use cursor::{Cursor, Item};
+pub use entry::Entry;
+pub(crate) use history::{Answer, Held, History, Next};
+pub(crate) use retention::{MAX_AGE, MAX_BYTES, Retention};
+use tail::Tail;
+
+/// How often the tail looks for events that are too old.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The events of the last ten minutes, for any number of readers. Clones share one tail.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    tail: Arc<Mutex<Tail>>,
+    history: Option<Arc<dyn History>>,
+}
+
+impl Log {
+    /// A log that consists of its tail and begins after `seq`.
+    pub(crate) fn in_memory(retention: Retention, seq: u64) -> Self {
+        let log = Self {
+            tail: Arc::new(Mutex::new(Tail::new(retention))),
+            history: None,
+        };
+        log.begin(seq);
+        log
+    }
+
+    /// A log whose older events are read from `history`. It can be read once it was told where to
+    /// [`begin`](Self::begin).
+    pub(crate) fn with_history(retention: Retention, history: Arc<dyn History>) -> Self {
+        Self {
+            tail: Arc::new(Mutex::new(Tail::new(retention))),
+            history: Some(history),
+        }
+    }
+
+    /// A cursor; `None` before the log has begun.
+    pub(crate) fn cursor(
+        &self,
+        audiences: &[Audience],
+        wanted: fn(Kind) -> bool,
+        since: Option<u64>,
+    ) -> Option<Cursor> {
+        Cursor::new(
+            Arc::clone(&self.tail),
+            self.history.clone(),
+            audiences,
+            wanted,
+            since,
+        )
+    }
+
+    /// The place of the last event, once it is known.
+    pub(crate) fn head(&self) -> Option<u64> {
+        self.tail.lock().head()
+    }
+
+    /// Says where the log ends: no event after `seq` has been published yet.
+    pub(crate) fn begin(&self, seq: u64) {
+        self.tail.lock().begin(seq);
+    }
+
+    pub(crate) fn append(&self, entry: Entry) {
+        self.tail.lock().append(entry, Instant::now());
+    }
+
+    /// Appends the entry that `entry` makes for the next free place.
+    pub(crate) fn append_next(&self, entry: impl FnOnce(u64) -> Entry) {
+        let mut tail = self.tail.lock();
+        let seq = tail.head().unwrap_or_default() + 1;
+        tail.append(entry(seq), Instant::now());
+    }
+
+    /// Evicts events that are too old, forever.
+    pub(crate) async fn expire(&self) -> Infallible {
+        let mut tick = interval(EXPIRY_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.tail.lock().expire(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! One reader's place in the log.
+
+use std::sync::Arc;
+
+use futures_util::future::select_all;
+use parking_lot::Mutex;
+use protocol::{Audience, event::Kind};
+use tokio::sync::watch;
+
+use super::{
+    entry::Entry,
+    history::History,
+    tail::{Look, Tail},
+};
+
+/// What a cursor finds next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// The next event.
+    Entry(Arc<Entry>),
+    /// Some events at or before this place are gone. The cursor continues after it.
+    Gap(u64),
+}
+
+/// One reader's place in the log. A reader that falls behind the tail reads on from the history, so a
+/// slow reader delays only itself, and resuming is the same as reading on.
+#[derive(Debug)]
+pub struct Cursor {
+    tail: Arc<Mutex<Tail>>,
+    history: Option<Arc<dyn History>>,
+    audiences: Vec<Audience>,
+    wanted: fn(Kind) -> bool,
+    /// The log that `position` belongs to.
+    era: u64,
+    /// Everything up to here was read.
+    position: u64,
+    /// The reader named a place after the last one that the tail knows. It has to be checked with the
+    /// history, because another process may have read further than this one.
+    may_be_ahead: bool,
+    /// One receiver for each audience. It changes when an event is appended for it.
+    news: Vec<watch::Receiver<()>>,
+}
+
+impl Cursor {
+    /// A cursor that starts after `since`, or else at the end of the log. `None` if the tail does not
+    /// know the end of the log yet.
+    pub(super) fn new(
+        tail: Arc<Mutex<Tail>>,
+        history: Option<Arc<dyn History>>,
+        audiences: &[Audience],
+        wanted: fn(Kind) -> bool,
+        since: Option<u64>,
+    ) -> Option<Self> {
+        let mut locked = tail.lock();
+        let head = locked.head()?;
+        let news = audiences
+            .iter()
+            .map(|audience| locked.listen(audience))
+            .collect();
+        let era = locked.era();
+        drop(locked);
+        Some(Self {
+            tail,
+            history,
+            audiences: audiences.to_vec(),
+            wanted,
+            era,
+            position: since.unwrap_or(head),
+            may_be_ahead: since.is_some_and(|since| since > head),
+            news,
+        })
+    }
+
+    /// The next event, or the information that some were missed. Waits for as long as there is
+    /// neither.
+    ///
+    /// Cancel safe: the place moves only when an item is returned. The future is small, because every
+    /// idle socket waits in one: what is rarely needed is boxed.
+    pub async fn next(&mut self) -> Item {
+        if self.may_be_ahead {
+            let end = Box::pin(self.end_if_ahead()).await;
+            self.may_be_ahead = false;
+            if let Some(end) = end {
+                self.position = end;
+                return Item::Gap(end);
+            }
+        }
+        loop {
+            // Mark the channels as seen before looking, so that an event appended after the look
+            // wakes us.
+            for news in &mut self.news {
+                news.mark_unchanged();
+            }
+            let look = self
+                .tail
+                .lock()
+                .look(&self.audiences, self.wanted, self.era, self.position);
+            match (look, &self.history) {
+                (Look::Found(entry), _) => {
+                    self.position = entry.seq;
+                    return Item::Entry(entry);
+                }
+                (Look::UpToDate { head }, _) => {
+                    self.position = self.position.max(head);
+                    select_all(self.news.iter_mut().map(|news| Box::pin(news.changed())))
+                        .await
+                        .0
+                        .ok();
+                }
+                (Look::Elsewhere, _) => {
+                    self.era = self.tail.lock().era();
+                    self.position = 0;
+                    return Item::Gap(0);
+                }
+                (Look::Behind { floor, .. }, None) => {
+                    self.position = floor;
+                    return Item::Gap(floor);
+                }
+                (Look::Behind { head, .. }, Some(history)) => {
+                    let next = history.next_after(&self.audiences, self.position).await;
+                    if next.first > self.position.saturating_add(1) {
+                        self.position = next.first - 1;
+                        return Item::Gap(self.position);
+                    }
+                    let Some(entry) = next.entry else {
+                        self.position = self.position.max(head);
+                        continue;
+                    };
+                    self.position = entry.seq;
+                    if (self.wanted)(entry.kind) {
+                        return Item::Entry(Arc::new(entry));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The place to continue from, if this cursor's own place lies after the end of the log: that log
+    /// is gone, and another one has begun.
+    async fn end_if_ahead(&self) -> Option<u64> {
+        match &self.history {
+            None => self.tail.lock().head(),
+            Some(history) => {
+                let held = history.held().await;
+                (held.last < self.position).then_some(held.first.saturating_sub(1))
+            }
+        }
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        self.news.clear();
+        let mut tail = self.tail.lock();
+        for audience in &self.audiences {
+            tail.unlisten(audience);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! An event at its place in the log.
+
+use bytes::Bytes;
+use protocol::{
+    Audience,
+    event::{self, InvalidEvent, Kind},
+};
+
+/// An event at its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The place: larger than that of every earlier event.
+    pub seq: u64,
+    /// The event's type.
+    pub kind: Kind,
+    /// Who receives the event.
+    pub audience: Audience,
+    /// The JSON message for clients, which contains `seq`.
+    pub message: Bytes,
+}
+
+impl Entry {
+    /// Makes an entry from an event as it was published.
+    pub(crate) fn parse(
+        seq: u64,
+        audience: Audience,
+        payload: &[u8],
+    ) -> Result<Self, InvalidEvent> {
+        let (kind, message) = event::message(payload, seq)?;
+        Ok(Self {
+            seq,
+            kind,
+            audience,
+            message,
+        })
+    }
+}

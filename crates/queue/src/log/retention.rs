@@ -1,0 +1,26 @@
+//! How much of the log is kept.
+
+use std::time::Duration;
+
+/// How long an event is kept.
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(600);
+
+/// How many bytes of events are kept.
+pub(crate) const MAX_BYTES: usize = 512 * 1024 * 1024;
+
+/// How much of the log is kept in one place. The oldest events go first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    /// The most bytes of messages.
+    pub(crate) bytes: usize,
+    /// The greatest age of an event.
+    pub(crate) age: Duration,
+}
+
+impl Retention {
+    /// What the whole log keeps, wherever it is stored.
+    pub(crate) const LOG: Self = Self {
+        bytes: MAX_BYTES,
+        age: MAX_AGE,
+    };
+}

@@ -1,0 +1,352 @@
+//! The newest events, in memory, up to a limit of bytes and age.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use protocol::{Audience, event::Kind};
+use tokio::{sync::watch, time::Instant};
+
+use super::{entry::Entry, retention::Retention};
+
+/// What an entry costs besides its message, in bytes: its place in two queues, and its fields.
+const ENTRY_OVERHEAD: usize = 192;
+
+/// The end of the log. Entries are kept in order of age, for eviction, and by audience, for reading,
+/// so that a reader never looks at the events of other clients.
+#[derive(Debug)]
+pub(super) struct Tail {
+    retention: Retention,
+    /// The place of the last event, once it is known.
+    head: Option<u64>,
+    /// How many logs came before this one. A queue that lost its disk begins another log.
+    era: u64,
+    /// The place of the last event that was evicted.
+    floor: u64,
+    bytes: usize,
+    by_age: VecDeque<(Instant, Arc<Entry>)>,
+    channels: HashMap<Audience, Channel>,
+}
+
+/// The entries for one audience.
+#[derive(Debug)]
+struct Channel {
+    /// Every event for this audience after this place is in `entries`. Each channel has a floor of its
+    /// own, so that a waiting reader does not fall behind because of events for other clients.
+    floor: u64,
+    entries: VecDeque<Arc<Entry>>,
+    news: watch::Sender<()>,
+}
+
+/// What a cursor finds in the tail.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// The next event.
+    Found(Arc<Entry>),
+    /// Everything up to `head` was read.
+    UpToDate { head: u64 },
+    /// The cursor's place belongs to a log that is gone.
+    Elsewhere,
+    /// The next event was evicted. The tail holds everything after `floor` up to `head`.
+    Behind { floor: u64, head: u64 },
+}
+
+impl Tail {
+    pub(super) fn new(retention: Retention) -> Self {
+        Self {
+            retention,
+            head: None,
+            era: 0,
+            floor: 0,
+            bytes: 0,
+            by_age: VecDeque::new(),
+            channels: HashMap::new(),
+        }
+    }
+
+    pub(super) fn head(&self) -> Option<u64> {
+        self.head
+    }
+
+    pub(super) fn era(&self) -> u64 {
+        self.era
+    }
+
+    /// Empties the tail and lets it begin after `seq`. If that lies before its current end, this is
+    /// another log.
+    pub(super) fn begin(&mut self, seq: u64) {
+        if self.head.is_some_and(|head| seq < head) {
+            self.era += 1;
+        }
+        self.by_age.clear();
+        self.bytes = 0;
+        self.head = Some(seq);
+        self.floor = seq;
+        for channel in self.channels.values_mut() {
+            channel.entries.clear();
+            channel.floor = seq;
+            channel.news.send_replace(());
+        }
+    }
+
+    /// Appends an event. An event that was appended before is ignored. If the event before it is
+    /// missing, the tail begins again from here, so that it never has a hole.
+    pub(super) fn append(&mut self, entry: Entry, now: Instant) {
+        let head = self.head.unwrap_or_default();
+        if entry.seq <= head {
+            return;
+        }
+        if entry.seq > head + 1 {
+            self.begin(entry.seq - 1);
+        }
+        self.head = Some(entry.seq);
+        self.bytes += cost(&entry);
+        let entry = Arc::new(entry);
+        let channel = channel(&mut self.channels, &entry.audience, self.floor);
+        channel.entries.push_back(Arc::clone(&entry));
+        channel.news.send_replace(());
+        self.by_age.push_back((now, entry));
+        self.expire(now);
+    }
+
+    /// Evicts the entries that are too old or too many.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some((appended, entry)) = self.by_age.front()
+            && (self.bytes > self.retention.bytes
+                || now.duration_since(*appended) > self.retention.age)
+        {
+            self.bytes -= cost(entry);
+            self.floor = entry.seq;
+            if let Some(channel) = self.channels.get_mut(&entry.audience) {
+                channel.entries.pop_front();
+                channel.floor = entry.seq;
+                if channel.entries.is_empty() && channel.news.receiver_count() == 0 {
+                    self.channels.remove(&entry.audience);
+                }
+            }
+            self.by_age.pop_front();
+        }
+    }
+
+    /// A receiver that changes whenever an event is appended for `audience`.
+    pub(super) fn listen(&mut self, audience: &Audience) -> watch::Receiver<()> {
+        channel(&mut self.channels, audience, self.floor)
+            .news
+            .subscribe()
+    }
+
+    /// Ends what [`listen`](Self::listen) began: removes the channel if it is empty and unused.
+    pub(super) fn unlisten(&mut self, audience: &Audience) {
+        if let Some(channel) = self.channels.get(audience)
+            && channel.entries.is_empty()
+            && channel.news.receiver_count() == 0
+        {
+            self.channels.remove(audience);
+        }
+    }
+
+    /// Finds the first wanted event after `position` in the log of `era`.
+    pub(super) fn look(
+        &self,
+        audiences: &[Audience],
+        wanted: fn(Kind) -> bool,
+        era: u64,
+        position: u64,
+    ) -> Look {
+        if era != self.era {
+            return Look::Elsewhere;
+        }
+        let channels = || {
+            audiences
+                .iter()
+                .filter_map(|audience| self.channels.get(audience))
+        };
+        let floor = channels()
+            .map(|channel| channel.floor)
+            .max()
+            .unwrap_or(self.floor);
+        let head = self.head.unwrap_or_default();
+        if position < floor {
+            return Look::Behind { floor, head };
+        }
+        channels()
+            .filter_map(|channel| {
+                let next = channel
+                    .entries
+                    .partition_point(|entry| entry.seq <= position);
+                channel
+                    .entries
+                    .range(next..)
+                    .find(|entry| wanted(entry.kind))
+            })
+            .min_by_key(|entry| entry.seq)
+            .map_or(Look::UpToDate { head }, |entry| {
+                Look::Found(Arc::clone(entry))
+            })
+    }
+}
+
+fn channel<'a>(
+    channels: &'a mut HashMap<Audience, Channel>,
+    audience: &Audience,
+    floor: u64,
+) -> &'a mut Channel {
+    channels.entry(audience.clone()).or_insert_with(|| Channel {
+        floor,
+        entries: VecDeque::new(),
+        news: watch::Sender::new(()),
+    })
+}
+
+fn cost(entry: &Entry) -> usize {
+    entry.message.len() + ENTRY_OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const RETENTION: Retention = Retention {
+        bytes: 10 * (ENTRY_OVERHEAD + 1),
+        age: Duration::from_secs(600),
+    };
+
+    fn client(digit: char) -> Audience {
+        Audience::Client(digit.to_string().repeat(16).parse().unwrap())
+    }
+
+    fn entry(seq: u64, audience: Audience) -> Entry {
+        Entry {
+            seq,
+            kind: Kind::Result,
+            audience,
+            message: "x".into(),
+        }
+    }
+
+    fn tail(entries: impl IntoIterator<Item = Entry>) -> Tail {
+        let mut tail = Tail::new(RETENTION);
+        tail.begin(0);
+        for entry in entries {
+            tail.append(entry, Instant::now());
+        }
+        tail
+    }
+
+    fn found(look: Look) -> Option<u64> {
+        match look {
+            Look::Found(entry) => Some(entry.seq),
+            Look::UpToDate { .. } => None,
+            Look::Behind { .. } | Look::Elsewhere => panic!("not in the tail"),
+        }
+    }
+
+    #[test]
+    fn a_reader_gets_its_own_and_the_broadcasts_in_order() {
+        let tail = tail([
+            entry(1, client('a')),
+            entry(2, client('b')),
+            entry(3, Audience::Public),
+            entry(4, client('a')),
+        ]);
+        let audiences = [client('a'), Audience::Public];
+        let mut seen = Vec::new();
+        let mut position = 0;
+        while let Some(seq) = found(tail.look(&audiences, |_| true, 0, position)) {
+            seen.push(seq);
+            position = seq;
+        }
+        assert_eq!(seen, [1, 3, 4]);
+    }
+
+    #[test]
+    fn events_that_are_not_wanted_are_skipped() {
+        let tail = tail([entry(1, Audience::Public)]);
+        let nothing = |kind| kind == Kind::Part;
+        assert_eq!(found(tail.look(&[Audience::Public], nothing, 0, 0)), None);
+    }
+
+    #[test]
+    fn the_oldest_events_make_room_and_their_readers_are_behind() {
+        let tail = tail((1..=25).map(|seq| entry(seq, Audience::Public)));
+        assert_eq!(tail.by_age.len(), 10);
+        assert!(matches!(
+            tail.look(&[Audience::Public], |_| true, 0, 14),
+            Look::Behind {
+                floor: 15,
+                head: 25
+            }
+        ));
+        assert_eq!(
+            found(tail.look(&[Audience::Public], |_| true, 0, 15)),
+            Some(16)
+        );
+    }
+
+    #[test]
+    fn a_waiting_reader_is_not_behind_because_of_events_for_others() {
+        let mut tail = tail([]);
+        let audiences = [client('a'), Audience::Public];
+        let _news = audiences.each_ref().map(|audience| tail.listen(audience));
+        for seq in 1..=25 {
+            tail.append(entry(seq, client('b')), Instant::now());
+        }
+        tail.append(entry(26, client('a')), Instant::now());
+        assert_eq!(found(tail.look(&audiences, |_| true, 0, 0)), Some(26));
+    }
+
+    #[test]
+    fn events_that_are_too_old_are_evicted() {
+        let mut tail = tail([entry(1, Audience::Public)]);
+        let now = Instant::now();
+        tail.expire(now + RETENTION.age / 2);
+        assert_eq!(tail.by_age.len(), 1);
+        tail.expire(now + RETENTION.age * 2);
+        assert_eq!((tail.by_age.len(), tail.bytes), (0, 0));
+        assert!(tail.channels.is_empty());
+    }
+
+    #[test]
+    fn a_hole_empties_the_tail_and_wakes_the_readers() {
+        let mut tail = tail([entry(1, Audience::Public)]);
+        let news = tail.listen(&Audience::Public);
+        tail.append(entry(5, client('a')), Instant::now());
+        assert!(news.has_changed().unwrap());
+        assert!(matches!(
+            tail.look(&[Audience::Public], |_| true, 0, 1),
+            Look::Behind { floor: 4, head: 5 }
+        ));
+    }
+
+    #[test]
+    fn a_log_that_begins_again_is_another_one() {
+        let mut tail = tail([entry(1, Audience::Public), entry(2, Audience::Public)]);
+        tail.begin(1);
+        assert!(matches!(
+            tail.look(&[Audience::Public], |_| true, 0, 2),
+            Look::Elsewhere
+        ));
+        tail.append(entry(2, Audience::Public), Instant::now());
+        assert_eq!(
+            found(tail.look(&[Audience::Public], |_| true, 1, 1)),
+            Some(2)
+        );
+    }
+
+    #[test]
+    fn an_event_that_is_appended_twice_is_held_once() {
+        let tail = tail([entry(1, Audience::Public), entry(1, Audience::Public)]);
+        assert_eq!(tail.by_age.len(), 1);
+    }
+
+    #[test]
+    fn a_channel_without_events_and_readers_is_removed() {
+        let mut tail = tail([]);
+        drop(tail.listen(&client('a')));
+        tail.unlisten(&client('a'));
+        assert!(tail.channels.is_empty());
+    }
+}

@@ -1,0 +1,53 @@
+//! The role of the websocket service: it reads events and can do nothing else.
+
+use protocol::{Audience, event::Kind};
+
+use crate::log::{Cursor, Log};
+#[cfg(feature = "jetstream")]
+use crate::{
+    Driver,
+    jetstream::{self, ConnectError, JetStreamOptions},
+};
+
+/// Reads the events of the last ten minutes, through any number of cursors.
+#[derive(Debug, Clone)]
+pub struct Reader(Log);
+
+/// The log has not found its own end yet, so a cursor that starts "from now on" could miss an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log has not been read yet")]
+pub struct NotReady;
+
+impl Reader {
+    /// A reader over JetStream, as the queue's user `websocket`. It connects in the background, and
+    /// again whenever the connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// If `options` can never lead to a connection, such as an invalid address.
+    #[cfg(feature = "jetstream")]
+    pub async fn connect(options: &JetStreamOptions) -> Result<(Self, Driver), ConnectError> {
+        let (log, driver) = jetstream::read(options).await?;
+        Ok((Self(log), driver))
+    }
+
+    #[cfg(feature = "embedded")]
+    pub(crate) fn embedded(log: Log) -> Self {
+        Self(log)
+    }
+
+    /// A cursor over the events that are for `audiences` and of a `wanted` kind. It starts after the
+    /// place `since`, or else with the next event that is published.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReady`] until the reader has been connected once.
+    pub fn cursor(
+        &self,
+        audiences: &[Audience],
+        wanted: fn(Kind) -> bool,
+        since: Option<u64>,
+    ) -> Result<Cursor, NotReady> {
+        self.0.cursor(audiences, wanted, since).ok_or(NotReady)
+    }
+}

@@ -1,0 +1,67 @@
+//! The role of the web service: it submits jobs and can do nothing else.
+
+use std::{error::Error, sync::Arc};
+
+use protocol::Job;
+
+#[cfg(feature = "embedded")]
+use crate::embedded;
+use crate::error::SubmitError;
+#[cfg(feature = "jetstream")]
+use crate::{
+    Driver,
+    jetstream::{self, ConnectError, JetStreamOptions},
+};
+
+/// Submits jobs. Clones share one connection.
+#[derive(Debug, Clone)]
+pub struct Submitter(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    #[cfg(feature = "jetstream")]
+    JetStream(Arc<jetstream::Submitter>),
+    #[cfg(feature = "embedded")]
+    Embedded(embedded::Queue),
+}
+
+impl Submitter {
+    /// A submitter over JetStream, as the queue's user `web`. It connects in the background, and again
+    /// whenever the connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// If `options` can never lead to a connection, such as an invalid address.
+    #[cfg(feature = "jetstream")]
+    pub async fn connect(options: &JetStreamOptions) -> Result<(Self, Driver), ConnectError> {
+        let (submitter, driver) = jetstream::Submitter::connect(options).await?;
+        Ok((Self(Kind::JetStream(Arc::new(submitter))), driver))
+    }
+
+    #[cfg(feature = "embedded")]
+    pub(crate) fn embedded(queue: embedded::Queue) -> Self {
+        Self(Kind::Embedded(queue))
+    }
+
+    /// Submits a job and returns once the queue has it: on disk, unless it is a queue in memory.
+    /// Submitting the same id again within two minutes queues nothing new and is not an error.
+    ///
+    /// Not cancel safe: if the future is dropped, the queue may or may not have the job. It is safe
+    /// to submit the job again.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], within 1.5 seconds.
+    pub async fn submit(&self, job: &Job) -> Result<(), SubmitError> {
+        let submitted = match &self.0 {
+            #[cfg(feature = "jetstream")]
+            Kind::JetStream(submitter) => submitter.submit(job).await,
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(queue) => queue.submit(job),
+        };
+        if let Err(error) = &submitted {
+            tracing::warn!(error = error as &dyn Error, id = %job.id, "job refused");
+        }
+        submitted
+    }
+}

@@ -1,0 +1,172 @@
+//! The role of the calculator: it takes jobs, publishes their events and acknowledges them.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use protocol::{Audience, Event, Job, Lane};
+
+#[cfg(feature = "embedded")]
+use crate::embedded;
+#[cfg(feature = "jetstream")]
+use crate::{
+    Driver,
+    jetstream::{self, ConnectError, JetStreamOptions},
+};
+use crate::{error::PublishError, taken::Taken};
+
+/// Takes jobs and publishes events. Clones share one connection.
+#[derive(Debug, Clone)]
+pub struct Worker(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    #[cfg(feature = "jetstream")]
+    JetStream(Arc<jetstream::Worker>),
+    #[cfg(feature = "embedded")]
+    Embedded(embedded::Queue),
+}
+
+impl Worker {
+    /// A worker over JetStream, as the queue's user `calculator`. It connects in the background, and
+    /// again whenever the connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// If `options` can never lead to a connection, such as an invalid address.
+    #[cfg(feature = "jetstream")]
+    pub async fn connect(options: &JetStreamOptions) -> Result<(Self, Driver), ConnectError> {
+        let (worker, driver) = jetstream::Worker::connect(options).await?;
+        Ok((Self(Kind::JetStream(Arc::new(worker))), driver))
+    }
+
+    #[cfg(feature = "embedded")]
+    pub(crate) fn embedded(queue: embedded::Queue) -> Self {
+        Self(Kind::Embedded(queue))
+    }
+
+    /// The jobs of one lane, for one loop that takes them.
+    #[must_use]
+    pub fn jobs(&self, lane: Lane) -> Jobs {
+        Jobs(match &self.0 {
+            #[cfg(feature = "jetstream")]
+            Kind::JetStream(worker) => JobsKind::JetStream(Box::new(worker.jobs(lane))),
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(queue) => JobsKind::Embedded(queue.jobs(lane)),
+        })
+    }
+
+    /// Publishes an event and returns once the log has stored it, however long that takes. An event
+    /// that is published twice is stored once.
+    ///
+    /// Not cancel safe: if the future is dropped, the event may or may not be stored. It is safe to
+    /// publish it again.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`] if trying again cannot help.
+    pub async fn publish(&self, audience: &Audience, event: &Event) -> Result<(), PublishError> {
+        match &self.0 {
+            #[cfg(feature = "jetstream")]
+            Kind::JetStream(worker) => worker.publish(audience, event).await,
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(queue) => {
+                queue.publish(audience, event);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The jobs of one lane.
+#[derive(Debug)]
+pub struct Jobs(JobsKind);
+
+#[derive(Debug)]
+enum JobsKind {
+    #[cfg(feature = "jetstream")]
+    JetStream(Box<jetstream::Jobs>),
+    #[cfg(feature = "embedded")]
+    Embedded(embedded::Jobs),
+}
+
+impl Jobs {
+    /// Takes the next job, and waits for as long as there is none. `idle` says how many jobs the
+    /// caller could take now, this one included: the queue is asked for at most that many.
+    ///
+    /// Cancel safe: if the future is dropped, no job is lost.
+    pub async fn take(&mut self, idle: NonZeroUsize) -> Delivery {
+        match &mut self.0 {
+            #[cfg(feature = "jetstream")]
+            JobsKind::JetStream(jobs) => Delivery::new(jobs.take(idle).await, |acker| {
+                Acker::JetStream(Box::new(acker))
+            }),
+            #[cfg(feature = "embedded")]
+            JobsKind::Embedded(jobs) => Delivery::new(jobs.take().await, Acker::Embedded),
+        }
+    }
+}
+
+/// A job that was taken and not acknowledged yet. If it is dropped without an ack, the queue delivers
+/// the job again.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The job.
+    pub job: Job,
+    /// How many times the job was delivered, this time included.
+    pub attempt: u64,
+    acker: Acker,
+}
+
+#[derive(Debug)]
+enum Acker {
+    #[cfg(feature = "jetstream")]
+    JetStream(Box<jetstream::Acker>),
+    #[cfg(feature = "embedded")]
+    Embedded(embedded::Acker),
+}
+
+impl Delivery {
+    fn new<A>(taken: Taken<A>, acker: impl FnOnce(A) -> Acker) -> Self {
+        Self {
+            job: taken.job,
+            attempt: taken.attempt,
+            acker: acker(taken.acker),
+        }
+    }
+
+    /// Acknowledges the job: it is done and all of its events are stored.
+    ///
+    /// If the future is dropped, the job may be delivered again.
+    pub async fn ack(self) {
+        match self.acker {
+            #[cfg(feature = "jetstream")]
+            Acker::JetStream(acker) => acker.ack().await,
+            #[cfg(feature = "embedded")]
+            Acker::Embedded(acker) => acker.ack(),
+        }
+    }
+
+    /// Tells the queue that the job is still being worked on, so that it is not delivered to anyone
+    /// else.
+    ///
+    /// Cancel safe.
+    pub async fn in_progress(&self) {
+        match &self.acker {
+            #[cfg(feature = "jetstream")]
+            Acker::JetStream(acker) => acker.in_progress().await,
+            #[cfg(feature = "embedded")]
+            Acker::Embedded(_) => {}
+        }
+    }
+
+    /// Gives the job back, so that it is delivered again at once.
+    ///
+    /// If the future is dropped, the job is delivered again, perhaps later.
+    pub async fn nak(self) {
+        match self.acker {
+            #[cfg(feature = "jetstream")]
+            Acker::JetStream(acker) => acker.nak().await,
+            #[cfg(feature = "embedded")]
+            Acker::Embedded(acker) => drop(acker),
+        }
+    }
+}

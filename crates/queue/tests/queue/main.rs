@@ -1,0 +1,203 @@
+//! The behaviour of the queue: the same tests on each of its kinds, and tests of what only a server
+//! can do.
+
+mod faults;
+mod permissions;
+mod stage;
+
+use std::num::NonZeroUsize;
+
+use protocol::{
+    Audience, Event, Job, Lane,
+    event::{Body, Kind},
+};
+use queue::{Delivery, Item, Roles, SubmitError};
+use uuid::Uuid;
+
+use stage::{Stage, entry, failed, job, result, take, token};
+
+fn summary(delivery: &Delivery) -> (u64, u64) {
+    (delivery.job.n, delivery.attempt)
+}
+
+/// Makes one test for each kind of queue.
+macro_rules! on_each_kind {
+    ($($name:ident($stage:ident) $body:block)+) => {
+        mod jetstream {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let $stage = Stage::jetstream().await;
+                $body
+            })+
+        }
+        mod in_memory {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let $stage = Stage::in_memory().await;
+                $body
+            })+
+        }
+    };
+}
+
+on_each_kind! {
+    a_job_arrives_as_it_was_submitted(stage) {
+        let mut jobs = stage.worker.jobs(Lane::Small);
+        let sent = Job { client: Some(token('a')), ..job(10) };
+        let delivery = stage.deliver(&mut jobs, &sent).await;
+        assert_eq!(delivery.job, sent);
+        assert_eq!(delivery.attempt, 1);
+        delivery.ack().await;
+    }
+
+    a_job_submitted_twice_is_queued_once_even_after_it_is_done(stage) {
+        let mut jobs = stage.worker.jobs(Lane::Small);
+        let (first, second) = (job(1), job(2));
+        let delivery = stage.deliver(&mut jobs, &first).await;
+        stage.submit(&first).await;
+        delivery.ack().await;
+        stage.submit(&first).await;
+        stage.submit(&second).await;
+        assert_eq!(take(&mut jobs).await.job, second);
+    }
+
+    a_job_given_back_comes_again_with_its_attempts_counted(stage) {
+        let mut jobs = stage.worker.jobs(Lane::Small);
+        let delivery = stage.deliver(&mut jobs, &job(7)).await;
+        assert_eq!(summary(&delivery), (7, 1));
+        delivery.nak().await;
+        let delivery = take(&mut jobs).await;
+        assert_eq!(summary(&delivery), (7, 2));
+        delivery.nak().await;
+        assert_eq!(summary(&take(&mut jobs).await), (7, 3));
+    }
+
+    a_job_that_its_worker_dropped_comes_again(stage) {
+        let mut jobs = stage.worker.jobs(Lane::Small);
+        let delivery = stage.deliver(&mut jobs, &job(7)).await;
+        drop(delivery);
+        assert_eq!(summary(&take(&mut jobs).await), (7, 2));
+    }
+
+    a_large_job_does_not_delay_a_small_one(stage) {
+        let mut small = stage.worker.jobs(Lane::Small);
+        let mut large = stage.worker.jobs(Lane::Large);
+        let delivery = stage.deliver(&mut large, &job(1_000_001)).await;
+        stage.submit(&job(1_000_002)).await;
+        let quick = stage.deliver(&mut small, &job(1_000_000)).await;
+        assert_eq!(quick.job.n, 1_000_000);
+        assert_eq!(delivery.job.n, 1_000_001);
+        assert_eq!(take(&mut large).await.job.n, 1_000_002);
+    }
+
+    many_jobs_come_with_one_request(stage) {
+        let mut jobs = stage.worker.jobs(Lane::Small);
+        let ten = NonZeroUsize::new(10).unwrap();
+        let (first, ()) = tokio::join!(jobs.take(ten), async {
+            for n in 0..10 {
+                stage.submit(&job(n)).await;
+            }
+        });
+        let mut held = vec![first];
+        for idle in (1..10).rev() {
+            held.push(jobs.take(NonZeroUsize::new(idle).unwrap()).await);
+        }
+        let taken: Vec<_> = held.iter().map(|delivery| delivery.job.n).collect();
+        assert_eq!(taken, (0..10).collect::<Vec<_>>());
+    }
+
+    a_reader_gets_its_own_events_and_the_broadcasts_in_order(stage) {
+        let (own, other) = (Audience::Client(token('a')), Audience::Client(token('b')));
+        let mut cursor = stage.cursor(&[own.clone(), Audience::Public], None);
+        let mut bare = stage.cursor(&[Audience::Public], None);
+        let ids = [(); 4].map(|()| Uuid::now_v7());
+        for (audience, id) in [&own, &other, &Audience::Public, &own].into_iter().zip(ids) {
+            stage.worker.publish(audience, &result(id)).await.unwrap();
+        }
+        let mut last = 0;
+        for id in [ids[0], ids[2], ids[3]] {
+            let (seq, event) = entry(&mut cursor).await;
+            assert_eq!(event, result(id));
+            assert!(seq > last);
+            last = seq;
+        }
+        assert_eq!(entry(&mut bare).await.1, result(ids[2]));
+    }
+
+    an_event_published_twice_is_stored_once(stage) {
+        let mut cursor = stage.cursor(&[Audience::Public], None);
+        let (first, second) = (result(Uuid::now_v7()), result(Uuid::now_v7()));
+        for event in [&first, &first, &second] {
+            stage.worker.publish(&Audience::Public, event).await.unwrap();
+        }
+        assert_eq!(entry(&mut cursor).await.1, first);
+        assert_eq!(entry(&mut cursor).await.1, second);
+    }
+
+    a_job_has_one_end(stage) {
+        let mut cursor = stage.cursor(&[Audience::Public], None);
+        let (id, other) = (Uuid::now_v7(), Uuid::now_v7());
+        for event in [result(id), failed(id), failed(other)] {
+            stage.worker.publish(&Audience::Public, &event).await.unwrap();
+        }
+        assert_eq!(entry(&mut cursor).await.1, result(id));
+        assert_eq!(entry(&mut cursor).await.1, failed(other));
+    }
+
+    a_reader_that_comes_back_goes_on_where_it_was(stage) {
+        let own = [Audience::Client(token('a')), Audience::Public];
+        let ids = [(); 6].map(|()| Uuid::now_v7());
+        let mut cursor = stage.cursor(&own, None);
+        for (index, id) in ids.into_iter().enumerate() {
+            stage.worker.publish(&own[index % 2], &result(id)).await.unwrap();
+        }
+        let (seq, event) = entry(&mut cursor).await;
+        assert_eq!(event, result(ids[0]));
+        drop(cursor);
+        let mut cursor = stage.cursor(&own, Some(seq));
+        for id in &ids[1..] {
+            assert_eq!(entry(&mut cursor).await.1, result(*id));
+        }
+    }
+
+    a_place_after_the_end_is_a_gap(stage) {
+        stage.worker.publish(&Audience::Public, &result(Uuid::now_v7())).await.unwrap();
+        let mut cursor = stage.cursor(&[Audience::Public], Some(u64::MAX));
+        assert!(matches!(cursor.next().await, Item::Gap(_)));
+    }
+
+    a_reader_gets_only_the_kinds_it_wants(stage) {
+        let results = |kind| kind == Kind::Result;
+        let mut cursor = stage.reader.cursor(&[Audience::Public], results, None).unwrap();
+        let id = Uuid::now_v7();
+        let started = Event { id, n: 10, body: Body::Started { attempt: 1 } };
+        stage.worker.publish(&Audience::Public, &started).await.unwrap();
+        stage.worker.publish(&Audience::Public, &result(id)).await.unwrap();
+        assert_eq!(entry(&mut cursor).await.1, result(id));
+    }
+}
+
+#[tokio::test]
+async fn a_lane_in_memory_refuses_a_job_over_its_limit() {
+    let Roles {
+        submitter, worker, ..
+    } = Roles::in_memory();
+    for n in 0..100_000 {
+        submitter.submit(&job(n)).await.unwrap();
+    }
+    let refused = submitter.submit(&job(1)).await;
+    assert!(matches!(refused, Err(SubmitError::Full)));
+    // The other lane has a limit of its own.
+    submitter.submit(&job(1_000_001)).await.unwrap();
+    take(&mut worker.jobs(Lane::Small)).await.ack().await;
+    submitter.submit(&job(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_place_in_an_earlier_log_in_memory_is_a_gap() {
+    let stage = Stage::in_memory().await;
+    let mut cursor = stage.cursor(&[Audience::Public], Some(7));
+    assert!(matches!(cursor.next().await, Item::Gap(seq) if seq > 7));
+}

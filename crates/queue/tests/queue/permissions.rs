@@ -1,0 +1,129 @@
+//! What each service may not do on the queue.
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, jetstream};
+use protocol::{Audience, Lane};
+use testkit::NatsServer;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::stage::{Stage, entry, job, result};
+
+/// A plain client of `user`, and what the server refuses it.
+pub(crate) async fn client(server: &NatsServer, user: &str) -> (Client, mpsc::Receiver<String>) {
+    let (refusals, received) = mpsc::channel(16);
+    let password = std::fs::read_to_string(server.password_file(user)).expect("a password");
+    let client = ConnectOptions::with_user_and_password(user.into(), password)
+        .custom_inbox_prefix(format!("_INBOX_{user}"))
+        .request_timeout(Some(Duration::from_secs(1)))
+        .event_callback(move |event| {
+            let refusals = refusals.clone();
+            async move {
+                if let async_nats::Event::ServerError(error) = event {
+                    refusals.send(error.to_string()).await.ok();
+                }
+            }
+        })
+        .connect(server.url())
+        .await
+        .expect("a connection");
+    (client, received)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_service_can_do_what_is_another_services() {
+    let mut stage = Stage::jetstream().await;
+    let mut jobs = stage.worker.jobs(Lane::Small);
+    let delivery = stage.deliver(&mut jobs, &job(1)).await;
+    for (user, subject) in [
+        ("web", "results.public"),
+        ("web", "$JS.API.STREAM.INFO.RESULTS"),
+        ("web", "$JS.API.STREAM.INFO.JOBS"),
+        ("web", "$JS.API.CONSUMER.MSG.NEXT.JOBS.small"),
+        ("web", "$JS.API.STREAM.PURGE.JOBS"),
+        ("calculator", "jobs.small"),
+        ("calculator", "$JS.API.STREAM.DELETE.JOBS"),
+        ("calculator", "$JS.API.DIRECT.GET.RESULTS"),
+        ("websocket", "jobs.small"),
+        ("websocket", "results.public"),
+        ("websocket", "$JS.API.STREAM.INFO.JOBS"),
+        ("websocket", "$JS.API.STREAM.DELETE.RESULTS"),
+    ] {
+        let (client, mut refusals) = client(stage.server(), user).await;
+        client.publish(subject, "{}".into()).await.unwrap();
+        client.flush().await.unwrap();
+        let refusal = refusals.recv().await.unwrap().to_lowercase();
+        assert!(
+            refusal.contains("permissions violation for publish"),
+            "{user} {subject}: {refusal}"
+        );
+    }
+    for (user, subject) in [
+        ("web", "results.>"),
+        ("web", "_INBOX.>"),
+        ("web", "_INBOX_websocket.>"),
+        ("calculator", "results.>"),
+        ("calculator", "jobs.>"),
+        ("websocket", "results.>"),
+        ("websocket", "_INBOX_calculator.>"),
+        ("websocket", ">"),
+    ] {
+        let (client, mut refusals) = client(stage.server(), user).await;
+        let _subscription = client.subscribe(subject).await.unwrap();
+        client.flush().await.unwrap();
+        let refusal = refusals.recv().await.unwrap().to_lowercase();
+        assert!(
+            refusal.contains("permissions violation for subscription"),
+            "{user} {subject}: {refusal}"
+        );
+    }
+    delivery.ack().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_of_jobs_cannot_deliver_into_the_log() {
+    let mut stage = Stage::jetstream().await;
+    let mut jobs = stage.worker.jobs(Lane::Small);
+    let _delivery = stage.deliver(&mut jobs, &job(1)).await;
+    let mut cursor = stage.cursor(&[Audience::Public], None);
+    let (client, _) = client(stage.server(), "calculator").await;
+    // The hole that two accounts close: JetStream's own deliveries know no permissions.
+    let forger = jetstream::consumer::push::Config {
+        durable_name: Some("forger".into()),
+        filter_subject: "jobs.large".into(),
+        deliver_subject: "results.public".into(),
+        ..Default::default()
+    };
+    jetstream::new(client)
+        .create_consumer_on_stream(forger, "JOBS")
+        .await
+        .unwrap();
+    stage.submit(&job(2_000_000)).await;
+    let event = result(Uuid::now_v7());
+    stage
+        .worker
+        .publish(&Audience::Public, &event)
+        .await
+        .unwrap();
+    assert_eq!(entry(&mut cursor).await, (1, event));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_connects_without_the_right_password() {
+    let server = NatsServer::start();
+    for (user, password) in [("web", "wrong"), ("web", ""), ("admin", "password-of-web")] {
+        let refused = ConnectOptions::with_user_and_password(user.into(), password.into())
+            .connect(server.url())
+            .await;
+        assert_eq!(
+            refused.unwrap_err().kind(),
+            ConnectErrorKind::AuthorizationViolation
+        );
+    }
+    let refused = async_nats::connect(server.url()).await;
+    assert_eq!(
+        refused.unwrap_err().kind(),
+        ConnectErrorKind::AuthorizationViolation
+    );
+}

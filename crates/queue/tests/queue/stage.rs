@@ -1,0 +1,163 @@
+//! The queue as its three roles see it.
+
+use std::{convert::Infallible, num::NonZeroUsize};
+
+use protocol::{
+    Audience, ClientToken, Event, Job,
+    event::{Body, Timings},
+};
+use queue::{
+    Cursor, Delivery, Driver, Item, JetStreamOptions, Jobs, Reader, Roles, Submitter, Worker,
+};
+use testkit::{NatsServer, eventually, within};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+pub(crate) struct Stage {
+    pub(crate) submitter: Submitter,
+    pub(crate) worker: Worker,
+    pub(crate) reader: Reader,
+    _drivers: JoinSet<Infallible>,
+    server: Option<NatsServer>,
+}
+
+impl Stage {
+    pub(crate) async fn in_memory() -> Self {
+        let Roles {
+            submitter,
+            worker,
+            reader,
+            driver,
+        } = Roles::in_memory();
+        Self {
+            submitter,
+            worker,
+            reader,
+            _drivers: ready([driver]).await,
+            server: None,
+        }
+    }
+
+    pub(crate) async fn jetstream() -> Self {
+        let server = NatsServer::start();
+        let connect = "a valid address";
+        let (submitter, submitter_driver) = Submitter::connect(&options(&server, "web"))
+            .await
+            .expect(connect);
+        let (worker, worker_driver) = Worker::connect(&options(&server, "calculator"))
+            .await
+            .expect(connect);
+        let (reader, reader_driver) = Reader::connect(&options(&server, "websocket"))
+            .await
+            .expect(connect);
+        Self {
+            submitter,
+            worker,
+            reader,
+            _drivers: ready([submitter_driver, worker_driver, reader_driver]).await,
+            server: Some(server),
+        }
+    }
+
+    pub(crate) fn server(&mut self) -> &mut NatsServer {
+        self.server.as_mut().expect("the stage with a server")
+    }
+
+    /// Submits a job, until the queue takes it.
+    pub(crate) async fn submit(&self, job: &Job) {
+        eventually("a job that is taken", async || {
+            self.submitter.submit(job).await.ok()
+        })
+        .await;
+    }
+
+    /// Submits a job and takes it.
+    pub(crate) async fn deliver(&self, jobs: &mut Jobs, job: &Job) -> Delivery {
+        tokio::join!(take(jobs), self.submit(job)).0
+    }
+
+    pub(crate) fn cursor(&self, audiences: &[Audience], since: Option<u64>) -> Cursor {
+        self.reader
+            .cursor(audiences, |_| true, since)
+            .expect("a reader that is ready")
+    }
+}
+
+/// Another reader, as another process would have it.
+pub(crate) async fn reader(server: &NatsServer) -> (Reader, JoinSet<Infallible>) {
+    let (reader, driver) = Reader::connect(&options(server, "websocket"))
+        .await
+        .expect("a valid address");
+    (reader, ready([driver]).await)
+}
+
+/// Runs the drivers and waits until each is ready.
+async fn ready(drivers: impl IntoIterator<Item = Driver>) -> JoinSet<Infallible> {
+    let mut tasks = JoinSet::new();
+    for driver in drivers {
+        let readiness = driver.readiness();
+        tasks.spawn(driver.run());
+        eventually("a driver that is ready", async || {
+            readiness.is_ready().then_some(())
+        })
+        .await;
+    }
+    tasks
+}
+
+pub(crate) fn options(server: &NatsServer, user: &str) -> JetStreamOptions {
+    JetStreamOptions {
+        url: server.url().parse().expect("an address"),
+        password_file: server.password_file(user),
+    }
+}
+
+pub(crate) fn job(n: u64) -> Job {
+    Job {
+        id: Uuid::now_v7(),
+        n,
+        client: None,
+        accepted_us: 1,
+    }
+}
+
+pub(crate) fn token(letter: char) -> ClientToken {
+    letter.to_string().repeat(20).parse().expect("a token")
+}
+
+pub(crate) fn result(id: Uuid) -> Event {
+    let timings = Timings {
+        queued_us: 1,
+        computed_us: 2,
+    };
+    let body = Body::Result {
+        digits: 2,
+        value: Some("55".into()),
+        parts: None,
+        timings,
+    };
+    Event { id, n: 10, body }
+}
+
+pub(crate) fn failed(id: Uuid) -> Event {
+    let body = Body::Failed {
+        reason: "no".into(),
+    };
+    Event { id, n: 10, body }
+}
+
+/// Takes the next job, with room for no other.
+pub(crate) async fn take(jobs: &mut Jobs) -> Delivery {
+    within("a job", jobs.take(NonZeroUsize::MIN)).await
+}
+
+/// The next event and its place.
+pub(crate) async fn entry(cursor: &mut Cursor) -> (u64, Event) {
+    match within("an entry", cursor.next()).await {
+        Item::Entry(entry) => (
+            entry.seq,
+            serde_json::from_slice(&entry.message).expect("an event"),
+        ),
+        Item::Gap(seq) => panic!("a gap at {seq}"),
+    }
+}
