@@ -1,15 +1,15 @@
-//! Where digits go.
+//! Writing the digits of a number to a file or to standard output.
 
 use std::{
     fs::File,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::Path,
 };
 
 use anyhow::Context;
 
-/// Writes the pieces of a number to `file`, or else to standard output, where a reader that stops
-/// reading is no error. Only a terminal gets a line end after the digits.
+/// Writes the pieces of a number and a line end to `file`, or else to standard output. There it is not
+/// an error if the reader stops reading.
 pub(crate) fn write(
     file: Option<&Path>,
     pieces: impl Iterator<Item = String>,
@@ -20,13 +20,7 @@ pub(crate) fn write(
         return write_to(&mut file, pieces).with_context(name);
     }
     let mut stdout = io::stdout().lock();
-    let written = write_to(&mut stdout, pieces).and_then(|()| {
-        if stdout.is_terminal() {
-            writeln!(stdout)?;
-        }
-        stdout.flush()
-    });
-    match written {
+    match write_to(&mut stdout, pieces) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("standard output"),
     }
@@ -36,5 +30,6 @@ fn write_to(out: &mut impl Write, pieces: impl Iterator<Item = String>) -> io::R
     for piece in pieces {
         out.write_all(piece.as_bytes())?;
     }
-    Ok(())
+    writeln!(out)?;
+    out.flush()
 }

@@ -96,13 +96,19 @@ fn sha256(digits: &str) -> String {
         .collect()
 }
 
+/// The digits of a number that was printed, which ends with a line end.
+fn digits(printed: &str) -> &str {
+    printed.strip_suffix('\n').expect("a line end")
+}
+
 #[test]
-fn compute_prints_the_digits_and_nothing_else() {
+fn compute_prints_the_digits_and_a_line_end() {
     for n in [0, 1, 2, 10, 93, 94, 200] {
-        assert_eq!(stdout(run(&["compute", &n.to_string()])), golden(n).0);
+        let printed = stdout(run(&["compute", &n.to_string()]));
+        assert_eq!(printed, golden(n).0 + "\n");
     }
     let million = stdout(run(&["compute", "1000000"]));
-    assert_eq!(sha256(&million), golden(1_000_000).1);
+    assert_eq!(sha256(digits(&million)), golden(1_000_000).1);
 }
 
 #[test]
@@ -110,10 +116,8 @@ fn compute_writes_a_file() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let output = run(&["compute", "1000", "--out", file.path().to_str().unwrap()]);
     assert!(output.status.success() && output.stdout.is_empty());
-    assert_eq!(
-        sha256(&fs::read_to_string(file.path()).unwrap()),
-        golden(1000).1
-    );
+    let written = fs::read_to_string(file.path()).unwrap();
+    assert_eq!(sha256(digits(&written)), golden(1000).1);
 }
 
 #[test]
@@ -165,7 +169,7 @@ fn a_wrong_variable_is_named() {
 fn submit_prints_the_value_or_the_servers_sentence() {
     let server = Server::start(&["--max-n", "6000000"]);
     let submit = |n: &str| run(&["submit", n, "--url", &server.url]);
-    assert_eq!(sha256(&stdout(submit("1000"))), golden(1000).1);
+    assert_eq!(sha256(digits(&stdout(submit("1000")))), golden(1000).1);
     let refused = submit("6000001");
     assert_eq!(refused.status.code(), Some(1));
     assert!(
