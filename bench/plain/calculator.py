@@ -1,4 +1,4 @@
-"""Takes jobs from a list, one after the other, and publishes their results."""
+"""Takes jobs from a Redis list, one at a time, and publishes their results."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import redis
 
 
 def fibonacci(n: int) -> int:
-    """F(n), by adding."""
+    """F(n), by n additions."""
     previous, current = 0, 1
     for _ in range(n):
         previous, current = current, previous + current
@@ -15,7 +15,7 @@ def fibonacci(n: int) -> int:
 
 
 def main() -> None:
-    """Works for ever."""
+    """Works forever."""
     queue = redis.Redis(os.environ["QUEUE_HOST"])
     while True:
         _, body = queue.brpop(["jobs"])

@@ -1,4 +1,4 @@
-"""Queues jobs, as most would write it first."""
+"""Queues jobs, as most people would write it first."""
 
 import os
 
@@ -11,7 +11,7 @@ queue = redis.Redis(os.environ["QUEUE_HOST"])
 
 @app.post("/fib")
 def fib() -> tuple[dict[str, object], int]:
-    """Queues the job as it came: nothing of it is checked."""
+    """Queues the request body as it is, without checking anything."""
     queue.lpush("jobs", request.get_data())
     job = request.get_json()
     return {"id": job["id"], "n": job["n"]}, 202

@@ -8,7 +8,7 @@ from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 
 async def main() -> None:
-    """Serves for ever."""
+    """Serves forever."""
     sockets: set[ServerConnection] = set()
 
     async def keep(socket: ServerConnection) -> None:

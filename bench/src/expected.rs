@@ -1,14 +1,15 @@
-//! What F(n) has to be, worked out independently of the code that is measured.
+//! What F(n) has to be, computed independently of the code that is measured.
 
-/// Up to this n a value fits into 128 bits.
+/// The largest n whose F(n) fits into 128 bits.
 const SHORT_N: u64 = 186;
-/// Two primes just below 2^61. That a wrong value has the right residues of both is as likely as
-/// guessing 122 bits.
+/// Two primes just below 2^61. A wrong value has the right residues modulo both with a probability
+/// of about 2^-122.
 const PRIMES: [u64; 2] = [(1 << 61) - 1, (1 << 61) - 31];
-/// How many decimal digits are taken at once.
+/// How many decimal digits are reduced at once.
 const CHUNK: usize = 18;
 
-/// What F(n) is known by: itself, or its length and residues until a value with these was seen.
+/// F(n) itself if it is short, and otherwise its length and residues. Once a value with that length
+/// and these residues has been seen, it is kept, and later ones are compared with it.
 #[derive(Debug)]
 pub(crate) struct Expected {
     digits: usize,
@@ -38,7 +39,7 @@ impl Expected {
         right
     }
 
-    /// Whether `pieces` are F(n) in decimal, the most significant first.
+    /// Whether `pieces`, the most significant first, together are F(n) in decimal.
     pub(crate) fn is_in_pieces<'a>(&self, pieces: impl IntoIterator<Item = &'a str>) -> bool {
         let mut length = 0;
         let mut residues = [0; 2];
@@ -60,7 +61,7 @@ impl Expected {
     }
 }
 
-/// At most 18 digits as a number, and the power of ten that is their scale.
+/// The number that at most 18 digits stand for, and ten to the power of how many they are.
 fn number(digits: &[u8]) -> Option<(u64, u64)> {
     digits
         .iter()
@@ -78,8 +79,8 @@ fn short(n: u64) -> u128 {
     a
 }
 
-/// How many digits F(n) has, for n over 1: those of φⁿ/√5. Doubles decide that for n up to 10^9,
-/// unless φⁿ/√5 comes closer to a power of ten than one part in ten million.
+/// How many digits F(n) has, for n > 1: as many as φⁿ/√5. For n up to 10^9 doubles are precise enough
+/// unless φⁿ/√5 is within one part in ten million of a power of ten.
 fn digits(n: u64) -> usize {
     #[allow(
         clippy::cast_possible_truncation,
@@ -92,7 +93,8 @@ fn digits(n: u64) -> usize {
     digits + 1
 }
 
-/// F(n) modulo `prime`: from F(k) and F(k+1) to F(2k) and F(2k+1), one bit of n after another.
+/// F(n) modulo `prime`, by fast doubling: each bit of n leads from F(k) and F(k+1) to F(2k) and
+/// F(2k+1), or to F(2k+1) and F(2k+2).
 fn residue(n: u64, prime: u64) -> u64 {
     let times = |a: u64, b: u64| modulo(u128::from(a) * u128::from(b), prime);
     let plus = |a: u64, b: u64| modulo(u128::from(a) + u128::from(b), prime);
@@ -110,7 +112,7 @@ fn residue(n: u64, prime: u64) -> u64 {
 }
 
 fn modulo(number: u128, prime: u64) -> u64 {
-    #[allow(clippy::cast_possible_truncation, reason = "below the prime")]
+    #[allow(clippy::cast_possible_truncation, reason = "smaller than the prime")]
     let residue = (number % u128::from(prime)) as u64;
     residue
 }
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_ones_are_those_of_the_definition() {
+    fn short_values_follow_the_definition() {
         for (n, value) in [
             (0, "0"),
             (1, "1"),
@@ -142,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn length_and_residues_know_every_value_that_the_definition_gives() {
+    fn length_and_residues_accept_every_value_of_the_definition() {
         for n in 2..=SHORT_N {
             assert!(by_residues(n).is(&short(n).to_string()), "{n}");
         }
     }
 
     #[test]
-    fn a_wrong_value_is_none() {
+    fn a_wrong_value_is_not_accepted() {
         let right = short(90).to_string();
         let mut wrong = vec![
             String::new(),
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_come_in_pieces() {
+    fn a_value_may_arrive_in_pieces() {
         let value = short(186).to_string();
         for length in [1, 7, 18, 39] {
             let pieces = value.as_bytes().chunks(length);

@@ -1,4 +1,4 @@
-//! The benchmarks' binary. What it does is in the library beside it.
+//! The `bench` binary: parses the arguments and prints the error. The rest is in the library.
 
 use std::{io::stdout, process::ExitCode};
 

@@ -1,5 +1,5 @@
-//! Posts jobs over one connection that stays open. The request is rendered once, only the id
-//! changes; of the answer no more is read than its status, its length and its id.
+//! Posts jobs over one connection that stays open. To cost little, it renders the request once and
+//! then replaces only the id, and it reads nothing of the answer but its status, length and id.
 
 use std::io;
 
@@ -12,33 +12,33 @@ use uuid::{Uuid, fmt::Hyphenated};
 
 use crate::target::{Channel, Target};
 
-/// The most headers of an answer.
+/// How many headers an answer may have.
 const MAX_HEADERS: usize = 32;
-/// The longest answer in bytes.
+/// How many bytes an answer may have.
 const MAX_ANSWER: usize = 16 * 1024;
 
-/// One connection, and the request that goes over it.
+/// One connection, and the request that is sent over it.
 #[derive(Debug)]
 pub(crate) struct Poster {
     target: Target,
     stream: Option<TcpStream>,
     request: Vec<u8>,
-    /// Where in the request the id is.
+    /// The offset of the id in the request.
     id_at: usize,
     answer: Vec<u8>,
 }
 
-/// What a POST was answered.
+/// How a POST was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// 202, with the id that the answer names.
+    /// With 202 and this id.
     Accepted(Uuid),
-    /// Another status.
+    /// With another status.
     Refused(u16),
 }
 
 impl Poster {
-    /// What posts F(`n`) for `channel`. Connects when it first has to.
+    /// A poster of jobs for F(`n`) whose results go to `channel`. It connects when it has to.
     pub(crate) fn new(target: &Target, n: u64, channel: &Channel) -> Self {
         let client = channel
             .token()
@@ -59,11 +59,11 @@ impl Poster {
         }
     }
 
-    /// Posts the job under the name `id` and waits for the answer.
+    /// Posts a job with this id and waits for the answer.
     ///
     /// # Errors
     ///
-    /// When there was none; the next post connects anew.
+    /// When there was no answer. The next post then opens a new connection.
     pub(crate) async fn post(&mut self, id: Uuid) -> io::Result<Answer> {
         let mut stream = self.ready().await?;
         id.hyphenated()
@@ -88,13 +88,14 @@ impl Poster {
         })
     }
 
-    /// Connects, unless that was done already.
+    /// Connects, unless there is a connection already.
     pub(crate) async fn connect(&mut self) -> io::Result<()> {
         self.stream = Some(self.ready().await?);
         Ok(())
     }
 
-    /// The connection, taken: it comes back when an exchange over it is complete.
+    /// Takes the connection. `post` puts it back once the whole answer has been read, so that a
+    /// connection with half an answer in it is never used again.
     async fn ready(&mut self) -> io::Result<TcpStream> {
         match self.stream.take() {
             Some(stream) => Ok(stream),
@@ -113,20 +114,20 @@ async fn more(stream: &mut TcpStream, answer: &mut Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// What the head of an answer says.
+/// The head of an answer, as far as it is needed.
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
     status: u16,
-    /// The length of the head itself.
+    /// The length of the head itself, in bytes.
     length: usize,
-    /// The length of the body behind it.
+    /// The length of the body that follows, in bytes.
     body: usize,
-    /// Whether the server closes the connection after it.
+    /// Whether the server closes the connection after the answer.
     closes: bool,
 }
 
 impl Head {
-    /// Reads a head; `None` when it is not complete.
+    /// Parses a head. Returns `None` while it is incomplete.
     fn parse(answer: &[u8]) -> io::Result<Option<Self>> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_read_when_it_is_complete() {
+    fn a_head_is_parsed_once_it_is_complete() {
         let answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 3\r\nConnection: close\r\n\r\nabc";
         let length = answer.len() - 3;
         assert_eq!(Head::parse(&answer[..length - 1]).unwrap(), None);
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_unknown_length_is_no_answer() {
+    fn an_answer_of_unknown_length_is_refused() {
         let answer = b"HTTP/1.1 202 Accepted\r\ntransfer-encoding: chunked\r\n\r\n";
         assert!(Head::parse(answer).is_err());
         assert!(Head::parse(b"SSH-2.0\r\n\r\n").is_err());

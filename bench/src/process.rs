@@ -1,13 +1,13 @@
-//! What a process has used, read from /proc.
+//! The memory and the CPU time of a process, read from /proc.
 
 use std::{fs, time::Duration};
 
 use anyhow::Context;
 
-/// How long a tick of the times in /proc is: 1/100 s on every Linux.
+/// The unit of the times in /proc, which is 1/100 s on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The memory that a process has resident, in KB of 1000 bytes.
+/// The resident memory of a process, in KB of 1000 bytes.
 pub(crate) fn resident_kb(pid: u32) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("process")?;
     let kib = status
@@ -17,15 +17,15 @@ pub(crate) fn resident_kb(pid: u32) -> anyhow::Result<u64> {
     Ok(kib.trim().parse::<u64>().context("VmRSS")? * 1024 / 1000)
 }
 
-/// The time that the processes' threads ran, in all.
+/// The CPU time of all threads of the processes together.
 pub(crate) fn cpu_time(pids: &[u32]) -> anyhow::Result<Duration> {
     pids.iter().map(|pid| cpu_time_of(*pid)).sum()
 }
 
 fn cpu_time_of(pid: u32) -> anyhow::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("process")?;
-    // The name, which may contain anything, ends with the last parenthesis. Behind it, user and
-    // system time are the 12th and 13th fields.
+    // The name of the process may contain anything, but nothing after it contains a parenthesis.
+    // Counted from there, user and system time are the 12th and 13th fields.
     let (_, fields) = stat.rsplit_once(')').context("stat")?;
     let ticks: u32 = fields
         .split_whitespace()
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_has_memory_and_a_clock() {
+    fn this_process_uses_memory_and_cpu_time() {
         let pid = std::process::id();
         assert!(resident_kb(pid).unwrap() > 100);
         let before = cpu_time(&[pid]).unwrap();
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_none_has_nothing() {
+    fn a_process_that_does_not_exist_is_an_error() {
         assert!(resident_kb(u32::MAX).is_err());
         assert!(cpu_time(&[u32::MAX]).is_err());
     }

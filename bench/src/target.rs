@@ -1,4 +1,4 @@
-//! Where fibwire runs, and sockets to it.
+//! The address of the fibwire to measure, and the sockets to it.
 
 use std::{io, str::FromStr};
 
@@ -16,7 +16,7 @@ pub(crate) type Socket = WebSocketStream<TcpStream>;
 #[derive(Debug, Clone)]
 pub(crate) struct Target(String);
 
-/// The text is no such URL.
+/// The text is not such a URL.
 #[derive(Debug, thiserror::Error)]
 #[error("not of the form http://HOST:PORT")]
 pub(crate) struct InvalidTarget;
@@ -69,17 +69,17 @@ impl Target {
     }
 }
 
-/// Whom a job's result is for.
+/// Who receives a job's result.
 #[derive(Debug, Clone)]
 pub(crate) enum Channel {
-    /// Everybody.
+    /// Every socket.
     Broadcast,
-    /// Who knows the token.
+    /// The sockets that were opened with this token.
     Private(String),
 }
 
 impl Channel {
-    /// A channel that nobody else has.
+    /// A private channel that nobody else knows.
     pub(crate) fn private() -> Self {
         Self::Private(Uuid::new_v4().simple().to_string())
     }
