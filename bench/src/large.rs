@@ -20,7 +20,7 @@ use crate::{
     expected::Expected,
     figures::{self, Times, row, significant},
     load::{Load, Sockets},
-    message::Message,
+    message::{self, Message},
     poster::{Answer, Poster},
     target::{Channel, Target},
 };
@@ -152,23 +152,24 @@ async fn ask(target: &Target, n: u64) -> anyhow::Result<Number> {
         let Frame::Text(text) = socket.next().await.context("the socket was closed")?? else {
             continue;
         };
-        // Only the end is read now. A part is half a megabyte, and reading it costs time.
-        if text.starts_with(r#"{"type":"result""#) {
-            let arrived = start.elapsed();
-            let result = Message::parse(&text).context("a result")?;
-            let (digits, timings) = (result.digits, result.timings.context("timings")?);
-            messages.push(text);
-            return Ok(Number {
-                arrived,
-                computed: Duration::from_micros(timings.computed_us),
-                digits,
-                messages,
-            });
+        // The digits are checked after the clock has stopped: a part is half a megabyte, and reading
+        // it takes time.
+        match message::kind(&text) {
+            Some("result") => {
+                let arrived = start.elapsed();
+                let result = Message::parse(&text).context("a result")?;
+                let (digits, timings) = (result.digits, result.timings.context("timings")?);
+                messages.push(text);
+                return Ok(Number {
+                    arrived,
+                    computed: Duration::from_micros(timings.computed_us),
+                    digits,
+                    messages,
+                });
+            }
+            Some("failed") => bail!("the job ended without a value: {text}"),
+            _ => messages.push(text),
         }
-        if text.starts_with(r#"{"type":"failed""#) {
-            bail!("no value: {text}");
-        }
-        messages.push(text);
     }
 }
 

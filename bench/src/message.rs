@@ -1,9 +1,15 @@
-//! What a socket sends, as far as it is looked at here. Nothing of it is copied.
+//! The messages that a socket sends, as far as this driver reads them. Digits are borrowed from
+//! the message and never copied.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
 use uuid::Uuid;
 
-/// Any of the protocol's messages. A field that a type does not have is empty.
+/// Any message of the protocol. A field that its type does not have is empty.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Message<'a> {
     #[serde(rename = "type")]
@@ -20,7 +26,7 @@ pub(crate) struct Message<'a> {
     pub(crate) timings: Option<Timings>,
 }
 
-/// Where the time went, in microseconds.
+/// How the server spent its time.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Timings {
     #[serde(rename = "computed")]
@@ -30,5 +36,99 @@ pub(crate) struct Timings {
 impl<'a> Message<'a> {
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
+    }
+}
+
+/// The `type` of a message. It may be any of the fields, but the message is read only up to it:
+/// what follows may be half a megabyte of digits, and reading them takes time.
+pub(crate) fn kind(text: &str) -> Option<&str> {
+    let mut kind = None;
+    // What is not read makes the parser complain, so only `kind` says whether a type was found.
+    Kind(&mut kind)
+        .deserialize(&mut serde_json::Deserializer::from_str(text))
+        .ok();
+    kind
+}
+
+/// Reads an object up to its `type`.
+struct Kind<'k, 'a>(&'k mut Option<&'a str>);
+
+impl<'a> DeserializeSeed<'a> for Kind<'_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Kind<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with a type")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = fields.next_key::<&str>()? {
+            if name == "type" {
+                *self.0 = Some(fields.next_value()?);
+                break;
+            }
+            fields.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: Uuid = Uuid::from_u128(7);
+
+    /// The same result with its fields in two orders.
+    fn results() -> [String; 2] {
+        [
+            format!(
+                r#"{{"type":"result","seq":7,"id":"{ID}","n":10,"digits":2,"value":"55","timings":{{"queued":1,"computed":2}}}}"#
+            ),
+            format!(
+                r#"{{"seq":7,"id":"{ID}","n":10,"timings":{{"queued":1,"computed":2}},"value":"55","digits":2,"type":"result"}}"#
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_message_is_read_whatever_the_order_of_its_fields() {
+        for text in results() {
+            let message = Message::parse(&text).expect("a message");
+            assert_eq!(
+                (message.kind, message.id, message.digits, message.value),
+                ("result", ID, 2, Some("55")),
+                "{text}"
+            );
+            assert_eq!(message.timings.expect("timings").computed_us, 2);
+        }
+    }
+
+    #[test]
+    fn the_type_is_found_whatever_the_order_of_the_fields() {
+        for text in results() {
+            assert_eq!(kind(&text), Some("result"), "{text}");
+        }
+        let reason = r#"{"seq":7,"reason":"\"type\":\"result\"","type":"failed"}"#;
+        assert_eq!(kind(reason), Some("failed"));
+    }
+
+    #[test]
+    fn nothing_behind_the_type_is_read() {
+        assert_eq!(kind(r#"{"seq":7,"type":"part","value":"55"#), Some("part"));
+    }
+
+    #[test]
+    fn what_is_not_a_message_has_no_type() {
+        for text in ["", "F(90)", "[]", r#"{"seq":7}"#, r#"{"type":7}"#] {
+            assert_eq!(kind(text), None, "{text}");
+        }
     }
 }
