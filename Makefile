@@ -29,8 +29,8 @@ test: check ## everything: check, all tests, and the whole system as a browser s
 	@scripts/test
 
 .PHONY: bench
-bench: $(VENV) ## measure this machine and write docs/benchmarks.md; takes a few minutes
-	@scripts/bench
+bench: $(VENV) ## measure this machine and write docs/benchmarks.md, in some minutes; ARGS=--help lists options
+	@.venv/bin/python -m bench $(ARGS)
 
 .PHONY: clean
 clean: ## remove the services with their data, and all that was built here

@@ -1,41 +1,44 @@
-"""Time F(N) with all its decimal digits: ours, GMP, FLINT and CPython, in one run.
+"""Times F(N) with all its decimal digits in fibwire, GMP, FLINT and CPython, in one run.
 
     pip install -r bench/compute-requirements.txt
     cargo build --release -p fibonacci --example seconds
-    python bench/compute.py target/release/examples/seconds > table.md
+    python -m bench.compute target/release/examples/seconds > arithmetic.json
 
-Every measurement is a process of its own, the best of several runs in it. Ours is timed by the
-crate's `seconds` example, inside the process as the others are; its time is that of computing,
-checking and formatting all digits. FLINT's binding for Python has no access to FLINT's `radix`
-module, which multiplies in decimal, so its numbers here are those of GMP's kind of way: binary,
-then converted.
+Each measurement is a process of its own and prints the best of several runs. fibwire is timed by the
+`seconds` example of its crate, inside the process like the others; its time includes computing,
+checking and formatting all digits. FLINT's Python binding does not offer FLINT's `radix` module,
+which multiplies in decimal, so FLINT works here as GMP does: in binary, converted at the end.
 """
 
 import argparse
-import os
+import json
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-NUMBERS = [100, 300, 1000, 3000, 10_000, 30_000, 100_000, 10**6, 10**7, 10**8]
+from bench.figures import Arithmetic, Number
 
-# Beyond it one run takes minutes.
-LARGEST = {"CPython, the loop": 100_000}
+NUMBERS = (100, 300, 1000, 3000, 10_000, 30_000, 100_000, 10**6, 10**7, 10**8)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Beyond this n, one run of CPython's loop takes minutes.
+LARGEST_OF_CPYTHON = 100_000
 
 # How long the runs of one measurement may take together.
 SECONDS = 3.0
 
 
-def work(way: str, n: int) -> Callable[[], str]:
+def work(library: str, n: int) -> Callable[[], str]:
     """The work of one run: F(n) as a string of digits."""
-    if way == "GMP":
+    if library == "gmp":
         import gmpy2
 
         return lambda: str(gmpy2.fib(n))
-    if way == "FLINT":
+    if library == "flint":
         import flint
 
         return lambda: str(flint.fmpz.fib_ui(flint.fmpz(n)))
@@ -49,11 +52,11 @@ def work(way: str, n: int) -> Callable[[], str]:
     return loop
 
 
-def measure(way: str, n: int) -> float:
-    """The least time of a run; called in a process of its own."""
+def best_of_runs(library: str, n: int, seconds: float) -> float:
+    """The time of the fastest run; called in a process of its own."""
     sys.set_int_max_str_digits(0)
-    run = work(way, n)
-    best, until = float("inf"), time.perf_counter() + SECONDS
+    run = work(library, n)
+    best, until = float("inf"), time.perf_counter() + seconds
     while True:
         start = time.perf_counter()
         run()
@@ -63,79 +66,73 @@ def measure(way: str, n: int) -> float:
             return best
 
 
-def in_a_process(command: list[str]) -> list[float]:
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def _printed(command: Sequence[str | Path]) -> list[float]:
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
     return [float(word) for word in output.split()]
 
 
-def ours(binary: Path, n: int, threads: int) -> float:
-    first = sum(in_a_process([str(binary), str(n), str(threads)]))
-    runs = max(3, min(10_000, int(SECONDS / first)))
-    return sum(in_a_process([str(binary), str(n), str(threads), str(runs)]))
+def theirs(library: str, n: int, seconds: float) -> float:
+    """The seconds that F(n) takes in another library."""
+    arguments = ["--library", library, "--n", str(n), "--seconds", str(seconds)]
+    (best,) = _printed([sys.executable, "-m", "bench.compute", *arguments])
+    return best
 
 
-def machine() -> str:
-    model = platform.processor()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    cores = len(os.sched_getaffinity(0))
-    return f"{model}, {cores} cores, {platform.system()} {platform.release()}"
+def ours(example: Path, n: int, threads: int, runs: int) -> float:
+    """The seconds that F(n) takes in fibwire: the best of so many runs."""
+    # The example prints the time of computing and that of formatting.
+    return sum(_printed([example.resolve(), str(n), str(threads), str(runs)]))
 
 
-def versions() -> str:
+def arithmetic(example: Path, numbers: Sequence[int] = NUMBERS, seconds: float = SECONDS) -> Arithmetic:
+    """The times of all numbers in all libraries. `example` is the crate's example `seconds`."""
+
+    def best(n: int, threads: int) -> float:
+        runs = int(seconds / ours(example, n, threads, runs=1))
+        return ours(example, n, threads, max(3, min(10_000, runs)))
+
+    return {
+        "versions": versions(),
+        "numbers": [
+            Number(
+                n=n,
+                one_thread_s=best(n, 1),
+                two_threads_s=best(n, 2),
+                gmp_s=theirs("gmp", n, seconds),
+                flint_s=theirs("flint", n, seconds),
+                cpython_s=theirs("cpython", n, seconds) if n <= LARGEST_OF_CPYTHON else None,
+            )
+            for n in numbers
+        ],
+    }
+
+
+def versions() -> dict[str, str]:
     import flint
     import gmpy2
 
-    return (
-        f"{gmpy2.mp_version()} through gmpy2 {gmpy2.version()}, "
-        f"FLINT {flint.__FLINT_VERSION__} through python-flint {flint.__version__}, "
-        f"CPython {platform.python_version()}"
-    )
-
-
-def seconds(value: float | None) -> str:
-    if value is None:
-        return "—"
-    for unit, factor in (("s", 1), ("ms", 1e3), ("µs", 1e6)):
-        if value * factor >= 1:
-            return f"{value * factor:.3g} {unit}"
-    return f"{value * 1e9:.3g} ns"
+    return {
+        "GMP": gmpy2.mp_version().removeprefix("GMP "),
+        "gmpy2": gmpy2.version(),
+        "FLINT": flint.__FLINT_VERSION__,
+        "python-flint": flint.__version__,
+        "CPython": platform.python_version(),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("binary", type=Path, help="the crate's `seconds` example")
-    parser.add_argument("--way", help=argparse.SUPPRESS)
-    parser.add_argument("--n", type=int, action="append", help="an N, in place of the usual ones")
+    parser.add_argument("example", type=Path, nargs="?", help="the crate's example `seconds`, built")
+    parser.add_argument("--n", type=int, action="append", help="an N, instead of the usual ones; may be repeated")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long to repeat each measurement")
+    parser.add_argument("--library", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.way:
-        print(measure(args.way, args.n[0]))
-        return
-
-    ways = ["GMP", "FLINT", "CPython, the loop"]
-    print(f"F(N) with all decimal digits, the best of several runs, on {machine()}; {versions()}.\n")
-    header = ["N", "1 thread", "2 threads", *ways, "GMP / 1 thread", "1 thread / 2 threads"]
-    print("|", " | ".join(header), "|")
-    print("|", " | ".join(["---:"] * len(header)), "|")
-    for n in args.n or NUMBERS:
-        one, two = ours(args.binary, n, 1), ours(args.binary, n, 2)
-        others = [
-            in_a_process([sys.executable, __file__, str(args.binary), "--way", way, "--n", str(n)])[0]
-            if n <= LARGEST.get(way, n)
-            else None
-            for way in ways
-        ]
-        assert others[0] is not None
-        cells = [seconds(value) for value in (one, two, *others)]
-        print(
-            "|",
-            " | ".join([f"{n:_}".replace("_", " "), *cells, f"{others[0] / one:.2f}", f"{one / two:.2f}"]),
-            "|",
-            flush=True,
-        )
-    print("\nFLINT's faster way, its `radix` module, cannot be called from Python.")
+    if args.library:
+        print(best_of_runs(args.library, args.n[0], args.seconds))
+    elif args.example:
+        print(json.dumps(arithmetic(args.example, args.n or NUMBERS, args.seconds), indent=2))
+    else:
+        parser.error("the path of the example is missing")
 
 
 if __name__ == "__main__":

@@ -1,32 +1,34 @@
-//! Times and their distribution, as they are printed.
+//! How times are collected, and the quantiles of them that a report contains.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
-/// The longest time that is told apart from longer ones.
+/// Longer times are recorded as this one.
 const LONGEST: Duration = Duration::from_secs(600);
-/// How many digits of a time are kept.
+/// How many decimal digits of a time are kept.
 const SIGNIFICANT_DIGITS: u8 = 3;
-/// The quantiles of a table, and what they are called.
-const QUANTILES: [(&str, f64); 5] = [
-    ("p50", 0.5),
-    ("p90", 0.9),
-    ("p99", 0.99),
-    ("p99.9", 0.999),
-    ("max", 1.0),
-];
 
 /// How long things took.
 #[derive(Debug)]
 pub(crate) struct Times(Histogram<u64>);
 
+/// The distribution of some times, in microseconds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Quantiles {
+    p50_us: f64,
+    p90_us: f64,
+    p99_us: f64,
+    p99_9_us: f64,
+    max_us: f64,
+}
+
 impl Times {
     pub(crate) fn new() -> Self {
-        match Histogram::new_with_bounds(1, nanos(LONGEST), SIGNIFICANT_DIGITS) {
-            Ok(histogram) => Self(histogram),
-            Err(error) => unreachable!("constant bounds: {error}"),
-        }
+        let histogram = Histogram::new_with_bounds(1, nanos(LONGEST), SIGNIFICANT_DIGITS)
+            .expect("the bounds are valid constants");
+        Self(histogram)
     }
 
     pub(crate) fn record(&mut self, time: Duration) {
@@ -41,49 +43,34 @@ impl Times {
         self.0.len()
     }
 
-    pub(crate) fn quantile(&self, quantile: f64) -> Duration {
-        Duration::from_nanos(self.0.value_at_quantile(quantile))
-    }
-
-    /// The name and the time of each quantile.
-    pub(crate) fn quantiles(&self) -> [(&'static str, String); 5] {
-        QUANTILES.map(|(name, at)| (name, time(self.quantile(at))))
+    pub(crate) fn quantiles(&self) -> Quantiles {
+        let at = |quantile| micros(Duration::from_nanos(self.0.value_at_quantile(quantile)));
+        Quantiles {
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p99_9_us: at(0.999),
+            max_us: at(1.0),
+        }
     }
 }
 
+/// A time in microseconds, to the nanosecond.
+pub(crate) fn micros(time: Duration) -> f64 {
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "exact up to 2^53 ns, which is over a hundred days"
+    )]
+    let nanos = nanos(time) as f64;
+    nanos / 1e3
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "2^64 ns are over five hundred years"
+)]
 fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A time with three digits and the unit that suits it.
-pub(crate) fn time(time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    let (value, unit) = if seconds >= 1.0 {
-        (seconds, "s")
-    } else if seconds >= 1e-3 {
-        (seconds * 1e3, "ms")
-    } else {
-        (seconds * 1e6, "µs")
-    };
-    format!("{} {unit}", significant(value))
-}
-
-/// A number with three digits, or all of those before the point.
-pub(crate) fn significant(value: f64) -> String {
-    let decimals = if value < 10.0 {
-        2
-    } else if value < 100.0 {
-        1
-    } else {
-        0
-    };
-    format!("{value:.decimals$}")
-}
-
-/// A row of a Markdown table.
-pub(crate) fn row(cells: impl IntoIterator<Item = String>) -> String {
-    let cells: Vec<_> = cells.into_iter().collect();
-    format!("| {} |", cells.join(" | "))
+    time.as_nanos() as u64
 }
 
 #[cfg(test)]
@@ -91,27 +78,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_has_the_unit_that_suits_it() {
-        for (nanos, text) in [
-            (950, "0.95 µs"),
-            (12_340, "12.3 µs"),
-            (234_000, "234 µs"),
-            (1_400_000, "1.40 ms"),
-            (2_500_000_000, "2.50 s"),
-        ] {
-            assert_eq!(time(Duration::from_nanos(nanos)), text);
-        }
-    }
-
-    #[test]
-    fn quantiles_are_those_of_what_was_recorded() {
+    fn quantiles_are_those_of_the_recorded_times() {
         let mut times = Times::new();
         for ms in 1..=1000 {
             times.record(Duration::from_millis(ms));
         }
-        let close = |time: Duration, ms: f64| (time.as_secs_f64() * 1e3 / ms - 1.0).abs() < 2e-3;
-        assert!(close(times.quantile(0.5), 500.0) && close(times.quantile(0.99), 990.0));
-        assert!(close(times.quantile(1.0), 1000.0));
+        let quantiles = times.quantiles();
+        for (measured_us, ms) in [
+            (quantiles.p50_us, 500.0),
+            (quantiles.p90_us, 900.0),
+            (quantiles.p99_us, 990.0),
+            (quantiles.p99_9_us, 999.0),
+            (quantiles.max_us, 1000.0),
+        ] {
+            assert!((measured_us / 1e3 / ms - 1.0).abs() < 2e-3, "{quantiles:?}");
+        }
         assert_eq!(times.count(), 1000);
     }
 }

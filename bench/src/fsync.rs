@@ -1,41 +1,51 @@
-//! `bench fsync DIR`: what a durable queue cannot be faster than.
+//! `bench fsync DIR`: how long one write to disk takes, which bounds the speed of a durable queue.
 
-use std::{fs::OpenOptions, io::Write, path::PathBuf, time::Instant};
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::Context;
+use serde::Serialize;
 
-use crate::figures::{self, Times};
+use crate::figures::{Quantiles, Times};
 
-/// How much is written at once, in bytes.
+/// What is written each time.
 const BLOCK: [u8; 4096] = [0x5a; 4096];
-/// What the file is called while it is there.
+/// The name of the temporary file.
 const FILE: &str = "bench-fsync.tmp";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Directory on the disk in question.
+    /// A directory on the disk to measure.
     dir: PathBuf,
     /// How many times to write.
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     writes: u32,
 }
 
-pub(crate) fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<()> {
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    writes: u64,
+    #[serde(flatten)]
+    times: Quantiles,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Report> {
     let path = args.dir.join(FILE);
     let times = measure(&path, args.writes);
     std::fs::remove_file(&path).ok();
     let times = times.with_context(|| path.display().to_string())?;
-    writeln!(
-        out,
-        "p50 {}, p99 {}",
-        figures::time(times.quantile(0.5)),
-        figures::time(times.quantile(0.99))
-    )?;
-    Ok(())
+    Ok(Report {
+        writes: times.count(),
+        times: times.quantiles(),
+    })
 }
 
 /// Appends and syncs, as a queue does.
-fn measure(path: &std::path::Path, writes: u32) -> std::io::Result<Times> {
+fn measure(path: &Path, writes: u32) -> std::io::Result<Times> {
     let mut file = OpenOptions::new()
         .create_new(true)
         .append(true)

@@ -1,8 +1,7 @@
-//! `bench idle`: many sockets that get nothing, and then one message each, which shows that they
-//! were open.
+//! `bench idle`: how much memory many idle sockets take in the server. At the end each receives one
+//! message, which proves that it was open.
 
 use std::{
-    io::Write,
     num::NonZeroUsize,
     time::{Duration, Instant},
 };
@@ -10,13 +9,14 @@ use std::{
 use anyhow::{Context, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use serde::Serialize;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use uuid::Uuid;
 
 use crate::{
     expected::Expected,
-    figures::{self, significant},
+    figures::micros,
     message::Message,
     poster::{Answer, Poster},
     process::resident_kb,
@@ -27,11 +27,11 @@ use crate::{
 const OPENING: usize = 64;
 /// How long the one message may take to reach every socket.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What a socket reads at once, in bytes.
+/// How many bytes a socket reads at once.
 const READ_BUFFER: usize = 1024;
-/// The number that is broadcast.
+/// The n of the number that is broadcast.
 const N: u64 = 90;
-/// Open files beside the sockets.
+/// How many files are open besides the sockets.
 const OTHER_FILES: u64 = 64;
 
 #[derive(Debug, clap::Args)]
@@ -39,51 +39,59 @@ pub(crate) struct Args {
     /// Where fibwire runs.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Target,
-    /// How many sockets to open, each private.
+    /// How many private sockets to open.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     sockets: NonZeroUsize,
-    /// Process of the server, whose memory is looked at.
+    /// The process of the server, whose memory is reported.
     #[arg(long, value_name = "PID")]
     pid: u32,
 }
 
+/// The figures of the sockets. A KB is 1000 bytes.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    sockets: usize,
+    opened_in_us: f64,
+    broadcast_in_us: f64,
+    server_kb_without_sockets: u64,
+    server_kb_per_socket: f64,
+    server_kb_per_socket_after_broadcast: f64,
+}
+
 #[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-pub(crate) async fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<Report> {
     let count = args.sockets.get();
     raise_open_files(count as u64 + OTHER_FILES)?;
-    let alone_kb = resident_kb(args.pid)?;
+    let without_kb = resident_kb(args.pid)?;
     let start = Instant::now();
     let mut sockets: Vec<Socket> = stream::iter(0..count)
         .map(|_| open(&args.url))
         .buffer_unordered(OPENING)
         .try_collect()
         .await
-        .context("not every socket could be opened; the server needs as many open files, too")?;
+        .context("opening all sockets (the server needs one open file for each)")?;
     let (opened_in, idle_kb) = (start.elapsed(), resident_kb(args.pid)?);
     let start = Instant::now();
     timeout(PATIENCE, broadcast(&args.url, &mut sockets))
         .await
         .with_context(|| format!("a message did not reach every socket within {PATIENCE:?}"))??;
-    let (reached_in, used_kb) = (start.elapsed(), resident_kb(args.pid)?);
-    let each = |kb: u64| significant(kb.saturating_sub(alone_kb) as f64 / count as f64);
-    writeln!(
-        out,
-        "{} MB without sockets; {count} sockets, opened in {}, {} KB each; {} KB each after a \
-         broadcast, which reached all in {}",
-        significant(alone_kb as f64 / 1e3),
-        figures::time(opened_in),
-        each(idle_kb),
-        each(used_kb),
-        figures::time(reached_in),
-    )?;
-    Ok(())
+    let (broadcast_in, used_kb) = (start.elapsed(), resident_kb(args.pid)?);
+    let per_socket = |kb: u64| kb.saturating_sub(without_kb) as f64 / count as f64;
+    Ok(Report {
+        sockets: count,
+        opened_in_us: micros(opened_in),
+        broadcast_in_us: micros(broadcast_in),
+        server_kb_without_sockets: without_kb,
+        server_kb_per_socket: per_socket(idle_kb),
+        server_kb_per_socket_after_broadcast: per_socket(used_kb),
+    })
 }
 
 async fn open(target: &Target) -> anyhow::Result<Socket> {
     target.socket(&Channel::private(), READ_BUFFER).await
 }
 
-/// Posts a job for everybody and waits until every socket has its result.
+/// Posts a job whose result is broadcast, and waits until every socket has received that.
 async fn broadcast(target: &Target, sockets: &mut [Socket]) -> anyhow::Result<()> {
     let id = Uuid::now_v7();
     let answer = Poster::new(target, N, &Channel::Broadcast).post(id).await?;
@@ -94,7 +102,10 @@ async fn broadcast(target: &Target, sockets: &mut [Socket]) -> anyhow::Result<()
     let mut expected = Expected::of(N);
     for socket in sockets {
         let value = result(socket, id).await?;
-        ensure!(expected.is(&value), "a wrong value came: {value}");
+        ensure!(
+            expected.is(&value),
+            "a socket received a wrong value: {value}"
+        );
     }
     Ok(())
 }
@@ -115,13 +126,13 @@ async fn result(socket: &mut Socket, id: Uuid) -> anyhow::Result<String> {
     }
 }
 
-/// Lets this process open so many files.
+/// Raises the limit of open files to `needed`.
 fn raise_open_files(needed: u64) -> anyhow::Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < needed) {
         ensure!(
             limit.maximum.is_none_or(|maximum| maximum >= needed),
-            "{needed} open files are needed, and this process may have {}: raise `ulimit -Hn`",
+            "{needed} open files are needed and {} allowed: raise `ulimit -Hn`",
             limit.maximum.unwrap_or_default()
         );
         limit.current = Some(needed);

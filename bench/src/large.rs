@@ -1,7 +1,6 @@
-//! `bench large`: one number of many digits, until all of them are here.
+//! `bench large`: how long it takes until all digits of one long number have arrived.
 
 use std::{
-    io::Write,
     num::{NonZeroU32, NonZeroUsize},
     sync::{
         Arc,
@@ -12,22 +11,23 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use futures_util::StreamExt;
+use serde::Serialize;
 use tokio::{task::spawn_blocking, time::timeout};
 use tokio_tungstenite::tungstenite::{Message as Frame, Utf8Bytes};
 use uuid::Uuid;
 
 use crate::{
     expected::Expected,
-    figures::{self, Times, row, significant},
+    figures::{Quantiles, Times, micros},
     load::{Load, Sockets},
     message::{self, Message},
     poster::{Answer, Poster},
     target::{Channel, Target},
 };
 
-/// What the socket reads at once, in bytes.
+/// How many bytes the socket reads at once.
 const READ_BUFFER: usize = 256 * 1024;
-/// The number that the small jobs beside ask for.
+/// The n of the small jobs.
 const SMALL_N: u64 = 90;
 /// How long a small job may take.
 const SMALL_PATIENCE: Duration = Duration::from_secs(10);
@@ -37,27 +37,41 @@ pub(crate) struct Args {
     /// Where fibwire runs.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Target,
-    /// Which Fibonacci number.
+    /// Which Fibonacci number to request.
     #[arg(long, value_name = "N", default_value_t = 100_000_000)]
     n: u64,
-    /// How many times, one after the other.
+    /// How many times to request it, one after the other.
     #[arg(long, value_name = "COUNT", default_value = "5")]
     runs: NonZeroU32,
-    /// Keep one small job in flight meanwhile, and measure that.
+    /// Keep one small job in flight at the same time, and measure these jobs too.
     #[arg(long)]
-    beside: bool,
-    /// How many seconds the computation takes without the rest, to compare with.
-    #[arg(long, value_name = "SECONDS")]
-    alone: Option<f64>,
-    /// How many seconds one run may take.
+    with_small_jobs: bool,
+    /// How many seconds one request may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     patience: u64,
-    /// Print a row of a Markdown table, headed by this label.
-    #[arg(long, value_name = "LABEL")]
-    row: Option<String>,
 }
 
-pub(crate) async fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> {
+/// The figures of the runs. `best_computing_us` is how long the server says that it computed in the
+/// best run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    n: u64,
+    runs: u32,
+    best_us: f64,
+    best_computing_us: f64,
+    median_us: f64,
+    small_jobs: Option<SmallJobs>,
+}
+
+/// The figures of the small jobs that were in flight during the runs.
+#[derive(Debug, Serialize)]
+struct SmallJobs {
+    count: u64,
+    #[serde(flatten)]
+    times: Quantiles,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<Report> {
     let expected = Expected::of(args.n);
     let runs = async {
         let mut numbers = Vec::new();
@@ -65,13 +79,13 @@ pub(crate) async fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> 
             let asked = ask(&args.url, args.n);
             let number = timeout(Duration::from_secs(args.patience), asked)
                 .await
-                .context("not all digits came in time")??;
+                .context("not all digits arrived in time")??;
             numbers.push(number);
         }
         anyhow::Ok(numbers)
     };
-    let (numbers, small) = if args.beside {
-        let (numbers, small) = beside(&args.url, runs).await?;
+    let (numbers, small) = if args.with_small_jobs {
+        let (numbers, small) = with_small_jobs(&args.url, runs).await?;
         (numbers, Some(small))
     } else {
         (runs.await?, None)
@@ -79,15 +93,10 @@ pub(crate) async fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> 
     for number in &numbers {
         number.check(&expected)?;
     }
-    print(&args, &numbers, small.as_ref(), out)
+    Ok(report(&args, &numbers, small.as_ref()))
 }
 
-fn print(
-    args: &Args,
-    numbers: &[Number],
-    small: Option<&Times>,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
+fn report(args: &Args, numbers: &[Number], small: Option<&Times>) -> Report {
     let mut arrivals: Vec<_> = numbers
         .iter()
         .map(|number| (number.arrived, number.computed))
@@ -95,41 +104,24 @@ fn print(
     arrivals.sort_unstable();
     let (best, computed) = arrivals[0];
     let (median, _) = arrivals[arrivals.len() / 2];
-    let ratio = args.alone.map_or_else(
-        || "—".to_owned(),
-        |alone| format!("{}×", significant(best.as_secs_f64() / alone)),
-    );
-    let [best, computed, median] = [best, computed, median].map(figures::time);
-    let small = small.map(|times| {
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|at| figures::time(times.quantile(at)));
-        [times.count().to_string(), p50, p99, max]
-    });
-    if let Some(label) = &args.row {
-        let small = small.unwrap_or_else(|| ["—"; 4].map(str::to_owned));
-        let cells = [label.clone(), best, computed, ratio, median];
-        writeln!(out, "{}", row(cells.into_iter().chain(small)))?;
-        return Ok(());
+    Report {
+        n: args.n,
+        runs: args.runs.get(),
+        best_us: micros(best),
+        best_computing_us: micros(computed),
+        median_us: micros(median),
+        small_jobs: small.map(|times| SmallJobs {
+            count: times.count(),
+            times: times.quantiles(),
+        }),
     }
-    writeln!(
-        out,
-        "all digits of F({}) in {best} ({computed} of it computing, {ratio} the computation alone), \
-         the median of {} runs {median}",
-        args.n, args.runs
-    )?;
-    if let Some([count, p50, p99, max]) = small {
-        writeln!(
-            out,
-            "{count} small jobs beside: p50 {p50}, p99 {p99}, max {max}"
-        )?;
-    }
-    Ok(())
 }
 
-/// A number that came over a socket.
+/// A number that arrived over a socket.
 struct Number {
-    /// How long that took from the POST on.
+    /// The time from the POST to the last digit.
     arrived: Duration,
-    /// How much of it the server says that it was computing.
+    /// How much of that time the server says that it computed.
     computed: Duration,
     digits: usize,
     messages: Vec<Utf8Bytes>,
@@ -174,7 +166,7 @@ async fn ask(target: &Target, n: u64) -> anyhow::Result<Number> {
 }
 
 impl Number {
-    /// Checks that these are all the digits, each once and in order.
+    /// Checks that the parts arrived in order, each once, and that their digits are F(n).
     fn check(&self, expected: &Expected) -> anyhow::Result<()> {
         let mut pieces = Vec::new();
         let mut parts = 0;
@@ -183,7 +175,7 @@ impl Number {
             if let Some(value) = message.value {
                 ensure!(
                     message.index == pieces.len(),
-                    "part {} came out of order",
+                    "part {} arrived out of order",
                     message.index
                 );
                 pieces.push(value);
@@ -192,26 +184,30 @@ impl Number {
         }
         ensure!(
             pieces.len() == parts.max(1),
-            "{} parts came of {parts}",
+            "{} parts of {parts} arrived",
             pieces.len()
         );
-        let came: usize = pieces.iter().map(|piece| piece.len()).sum();
-        ensure!(came == self.digits, "{came} digits came of {}", self.digits);
+        let arrived: usize = pieces.iter().map(|piece| piece.len()).sum();
+        ensure!(
+            arrived == self.digits,
+            "{arrived} digits of {} arrived",
+            self.digits
+        );
         ensure!(expected.is_in_pieces(pieces), "the value is wrong");
         Ok(())
     }
 }
 
-/// Does `work` with a small job in flight at any time, on a thread of its own so that the reading
-/// of a long number does not count as the small jobs' time.
-async fn beside<T>(
+/// Does `work` while there is always one small job in flight. The small jobs have a thread of their
+/// own, so that their times do not include the reading of the long number.
+async fn with_small_jobs<T>(
     target: &Target,
     work: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<(T, Times)> {
     let over = Arc::new(AtomicBool::new(false));
     let small = spawn_blocking({
         let (target, over) = (target.clone(), Arc::clone(&over));
-        move || crate::alone(small_jobs(target, over))
+        move || crate::on_this_thread(small_jobs(target, over))
     });
     let done = work.await;
     over.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The account of a load: every job that was posted, what came of it, and how long that took.
+//! The ledger of a load: every job that was posted, how it ended, and how long that took.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{expected::Expected, figures::Times, message::Message, poster::Answer};
 
-/// Jobs by their ids, and the right value for all of them.
+/// The jobs by their ids, and the value that all of them have to end in.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     expected: Expected,
@@ -21,41 +21,41 @@ pub(crate) struct Ledger {
 
 #[derive(Debug)]
 enum State {
-    /// Posted then, by that poster.
-    UnderWay(Instant, usize),
-    /// Its one result came.
+    /// Posted at that time, by the poster of that number.
+    InFlight(Instant, usize),
+    /// Its one result arrived.
     Done,
-    /// No longer waited for. When the server did not say that it has the job, it may have it all
-    /// the same, so a result is no fault.
+    /// Nobody waits for it any more. The server may have the job although it never said so, so a
+    /// result is not a fault.
     GivenUp,
 }
 
-/// What must not happen.
+/// Something that must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// A POST was answered with this status.
     Refused(u16),
     /// A POST got no answer.
     NotAnswered(io::ErrorKind),
-    /// A POST was answered with an id that was not asked for.
-    OtherId,
+    /// A POST was answered with another id than the one that it named.
+    WrongId,
     /// A result is not F(n).
     WrongValue,
     /// A job ended without a value.
     Failed,
-    /// A message is none of the protocol's.
-    NotUnderstood,
-    /// A result is for no job that was posted.
-    Unknown,
-    /// A job has more than one end.
+    /// A message does not follow the protocol.
+    Malformed,
+    /// A result belongs to a job that was not posted here.
+    UnknownJob,
+    /// A job ended more than once.
     Repeated,
-    /// A job has no end in time.
+    /// A job did not end in time.
     Missing,
     /// The server closed a socket.
     SocketClosed,
 }
 
-/// How often each fault happened. It is an error as soon as one did.
+/// How often each fault happened. One is enough to make the measurement void.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(|(fault, count)| format!("{count} {fault}")).collect::<Vec<_>>().join(", "))]
 pub struct Faults(pub BTreeMap<Fault, u64>);
@@ -65,12 +65,12 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Self::Refused(status) => return write!(f, "refused with {status}"),
             Self::NotAnswered(error) => return write!(f, "not answered ({error})"),
-            Self::OtherId => "accepted under another id",
+            Self::WrongId => "accepted under another id",
             Self::WrongValue => "answered with a wrong value",
             Self::Failed => "ended without a value",
-            Self::NotUnderstood => "messages that are none of the protocol's",
-            Self::Unknown => "results of jobs that were not posted here",
-            Self::Repeated => "results that came again",
+            Self::Malformed => "malformed messages",
+            Self::UnknownJob => "results of jobs that were not posted here",
+            Self::Repeated => "repeated results",
             Self::Missing => "without a result in time",
             Self::SocketClosed => "sockets closed by the server",
         })
@@ -87,17 +87,17 @@ impl Ledger {
         }
     }
 
-    /// The job is about to be posted by the poster of that number.
+    /// Records that the poster of that number is about to post the job.
     pub(crate) fn post(&mut self, id: Uuid, poster: usize) {
         self.jobs
-            .insert(id, State::UnderWay(Instant::now(), poster));
+            .insert(id, State::InFlight(Instant::now(), poster));
     }
 
-    /// The POST was answered, or not. Says whether a result is owed.
+    /// Records how the POST was answered. Returns whether the job still has to end.
     pub(crate) fn answered(&mut self, id: Uuid, answer: io::Result<Answer>) -> bool {
         let fault = match answer {
             Ok(Answer::Accepted(named)) if named == id => return true,
-            Ok(Answer::Accepted(_)) => Fault::OtherId,
+            Ok(Answer::Accepted(_)) => Fault::WrongId,
             Ok(Answer::Refused(status)) => Fault::Refused(status),
             Err(error) => Fault::NotAnswered(error.kind()),
         };
@@ -106,27 +106,27 @@ impl Ledger {
         false
     }
 
-    /// The job's result did not come in time.
+    /// Records that the job did not end in time.
     pub(crate) fn give_up(&mut self, id: Uuid) {
         self.fault(Fault::Missing);
         self.jobs.insert(id, State::GivenUp);
     }
 
-    /// A message came. Says whose job is done by it.
+    /// Records a message. If it ends a job, returns the number of the poster that waits for it.
     pub(crate) fn receive(&mut self, text: &str, at: Instant) -> Option<usize> {
         let Some(message) = Message::parse(text) else {
-            self.fault(Fault::NotUnderstood);
+            self.fault(Fault::Malformed);
             return None;
         };
         if !matches!(message.kind, "result" | "failed") {
             return None;
         }
         let Some(state) = self.jobs.get_mut(&message.id) else {
-            self.fault(Fault::Unknown);
+            self.fault(Fault::UnknownJob);
             return None;
         };
         match *state {
-            State::UnderWay(posted, poster) => {
+            State::InFlight(posted, poster) => {
                 *state = State::Done;
                 match message.value {
                     Some(value) if self.expected.is(value) => self.times.record(at - posted),
@@ -147,16 +147,16 @@ impl Ledger {
         *self.faults.0.entry(fault).or_default() += 1;
     }
 
-    /// Forgets the times so far, but no job.
+    /// Discards the times so far, but none of the jobs.
     pub(crate) fn warmed_up(&mut self) {
         self.times.clear();
     }
 
-    /// How long the jobs took, once all that is to come has come.
+    /// Returns how long the jobs took. Call it when no message can arrive any more.
     ///
     /// # Errors
     ///
-    /// When not every job had its one right result.
+    /// When a job did not end in exactly one right result.
     pub(crate) fn close(self) -> Result<Times, Faults> {
         if self.faults.0.is_empty() {
             Ok(self.times)

@@ -1,11 +1,13 @@
-//! Measures a running fibwire from outside, over HTTP and WebSocket alone: a module per command,
-//! and below them what they share. It takes nothing from the crates that it measures.
+//! Measures a running fibwire from outside, over HTTP and WebSocket only. There is one module per
+//! command, and the modules below those are what the commands have in common. It uses none of the
+//! crates that it measures, so it cannot repeat their mistakes.
 
 mod fsync;
 mod idle;
 mod large;
 mod load;
 
+mod disk;
 mod expected;
 mod figures;
 mod ledger;
@@ -18,13 +20,14 @@ use std::io::Write;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
 pub use ledger::{Fault, Faults};
 
 /// Measures a running fibwire.
 ///
-/// Every value is checked and every job accounted for. Exit codes: 0 measured, 1 something was
-/// wrong, 2 wrong usage.
+/// Prints one JSON object, whose keys name their units. Every value is checked and every job
+/// accounted for. Exit codes: 0 measured, 1 something went wrong, 2 wrong usage.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Args {
@@ -34,32 +37,38 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Keep so many jobs in flight and measure from POST to result
+    /// Keep a number of jobs in flight and measure each from POST to result
     Load(load::Args),
-    /// Open many sockets and see what they cost the server in memory
+    /// Open many sockets and measure how much memory they take in the server
     Idle(idle::Args),
-    /// Ask for one long number and measure until all of its digits are here
+    /// Request one long number and measure the time until all of its digits have arrived
     Large(large::Args),
-    /// Measure what this machine needs to put 4 KiB on disk
+    /// Measure how long this machine takes to write 4 KiB to disk and sync
     Fsync(fsync::Args),
 }
 
-/// Does what `args` say and writes what was measured to `out`.
+/// Runs the command and writes its figures to `out`, as one JSON object.
 ///
 /// # Errors
 ///
-/// What went wrong, also when only a value was or an answer is missing.
+/// When something could not be measured, or a job did not end in exactly one right result. Nothing
+/// has been written to `out` then.
 pub fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> {
     match args.command {
-        Command::Load(args) => alone(load::run(args, out)),
-        Command::Idle(args) => alone(idle::run(args, out)),
-        Command::Large(args) => alone(large::run(args, out)),
-        Command::Fsync(args) => fsync::run(&args, out),
+        Command::Load(args) => write(&on_this_thread(load::run(args))?, out),
+        Command::Idle(args) => write(&on_this_thread(idle::run(args))?, out),
+        Command::Large(args) => write(&on_this_thread(large::run(args))?, out),
+        Command::Fsync(args) => write(&fsync::run(&args)?, out),
     }
 }
 
-/// Runs a measurement on this thread only, since it shares the machine with what it measures.
-fn alone<T>(measurement: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+fn write(report: &impl Serialize, out: &mut impl Write) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, report).context("standard output")?;
+    writeln!(out).context("standard output")
+}
+
+/// Runs a measurement on this thread only, because it shares the machine with what it measures.
+fn on_this_thread<T>(measurement: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

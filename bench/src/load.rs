@@ -1,33 +1,35 @@
-//! `bench load`: a closed loop. So many posters each post a job, wait for its 202 and its result,
-//! and post the next.
+//! `bench load`: a closed loop. Each of a number of posters posts a job, waits for its 202 and its
+//! result, and then posts the next.
 
 use std::{
     cell::{Cell, RefCell},
-    io::Write,
     num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
     str::FromStr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
 use futures_util::{StreamExt, future::join_all};
+use serde::Serialize;
 use tokio::{sync::Notify, time::timeout};
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
 use crate::{
-    figures::{self, Times, row, significant},
+    disk,
+    figures::{Quantiles, Times, micros},
     ledger::{Fault, Ledger},
     poster::Poster,
     process,
     target::{Channel, Socket, Target},
 };
 
-/// How many jobs go ahead of those that are measured.
+/// How many jobs are done before the measurement starts.
 const WARM_UP_JOBS: u64 = 1000;
-/// How long to listen on for what must not come.
+/// How long to go on listening for messages that must not arrive.
 const LISTEN_ON: Duration = Duration::from_millis(300);
-/// What a socket reads at once, in bytes.
+/// How many bytes a socket reads at once.
 const READ_BUFFER: usize = 64 * 1024;
 
 #[derive(Debug, clap::Args)]
@@ -35,7 +37,7 @@ pub(crate) struct Args {
     /// Where fibwire runs.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Target,
-    /// How many jobs are under way at any time.
+    /// How many jobs to keep in flight.
     #[arg(long, value_name = "COUNT", default_value = "64")]
     in_flight: NonZeroUsize,
     /// How many jobs to measure.
@@ -46,35 +48,53 @@ pub(crate) struct Args {
         conflicts_with = "seconds"
     )]
     jobs: NonZeroU64,
-    /// For how long to measure instead.
+    /// For how long to measure, instead of a number of jobs.
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<NonZeroU64>,
-    /// Which Fibonacci number every job asks for; its result has to fit into one message.
+    /// Which Fibonacci number every job requests. Its result must fit into one message.
     #[arg(long, value_name = "N", default_value_t = 90)]
     n: u64,
-    /// Over which sockets the results come: `one` that gets the broadcasts, a `private` one, or so
-    /// many of these as in `private=64`.
+    /// The sockets that receive the results: `one` for broadcasts, one `private` socket, or several
+    /// private ones, as in `private=64`.
     #[arg(long, value_name = "SOCKETS", default_value = "one")]
     sockets: Sockets,
     /// After how many seconds a result counts as missing.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     patience: u64,
-    /// Process of the server, to say how much time of a core a job took there. May be repeated.
+    /// A process of the server, whose CPU time per job is reported. May be repeated.
     #[arg(long, value_name = "PID")]
     pid: Vec<u32>,
-    /// Print a row of a Markdown table, headed by this label.
-    #[arg(long, value_name = "LABEL")]
-    row: Option<String>,
+    /// A directory on the server's disk, whose syncs per job are reported. The syncs of all other
+    /// processes on that disk are counted as well.
+    #[arg(long, value_name = "DIR")]
+    disk: Option<PathBuf>,
 }
 
-/// Over which sockets the results come.
+/// The figures of a load.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    n: u64,
+    in_flight: usize,
+    /// These are not among `jobs`, nor is their time.
+    warm_up_jobs: u64,
+    jobs: u64,
+    elapsed_s: f64,
+    jobs_per_second: f64,
+    #[serde(flatten)]
+    times: Quantiles,
+    server_cpu_us_per_job: Option<f64>,
+    driver_cpu_us_per_job: f64,
+    syncs_per_job: Option<f64>,
+}
+
+/// The sockets that receive the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sockets {
     Broadcast,
     Private(NonZeroUsize),
 }
 
-/// The text says no sockets.
+/// The text does not name any sockets.
 #[derive(Debug, thiserror::Error)]
 #[error("neither `one` nor `private` nor of the form private=COUNT")]
 pub(crate) struct InvalidSockets;
@@ -103,13 +123,13 @@ impl Sockets {
     }
 }
 
-pub(crate) async fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<Report> {
     let patience = Duration::from_secs(args.patience);
     let mut load = Load::connect(&args.url, args.n, args.in_flight, args.sockets, patience).await?;
     load.drive(&countdown(WARM_UP_JOBS)).await?;
     load.warmed_up();
 
-    let (cpu_before, start) = (Cpu::now(&args.pid)?, Instant::now());
+    let (before, start) = (Usage::now(&args)?, Instant::now());
     match args.seconds {
         Some(seconds) => {
             let until = start + Duration::from_secs(seconds.get());
@@ -118,35 +138,54 @@ pub(crate) async fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> 
         None => load.drive(&countdown(args.jobs.get())).await?,
     }
     let elapsed = start.elapsed();
-    let cpu = Cpu::now(&args.pid)?.since(cpu_before);
+    let after = Usage::now(&args)?;
     let times = load.close().await?;
-    print(&args, &times, elapsed, cpu, out)
+    Ok(report(&args, &times, elapsed, before, after))
 }
 
-/// For how long cores were busy.
+#[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
+fn report(args: &Args, times: &Times, elapsed: Duration, before: Usage, after: Usage) -> Report {
+    let jobs = times.count() as f64;
+    let server_cpu = after.server_cpu.saturating_sub(before.server_cpu);
+    let driver_cpu = after.driver_cpu.saturating_sub(before.driver_cpu);
+    let syncs = after.syncs.zip(before.syncs);
+    Report {
+        n: args.n,
+        in_flight: args.in_flight.get(),
+        warm_up_jobs: WARM_UP_JOBS,
+        jobs: times.count(),
+        elapsed_s: elapsed.as_secs_f64(),
+        jobs_per_second: jobs / elapsed.as_secs_f64(),
+        times: times.quantiles(),
+        server_cpu_us_per_job: (!args.pid.is_empty()).then(|| micros(server_cpu) / jobs),
+        driver_cpu_us_per_job: micros(driver_cpu) / jobs,
+        syncs_per_job: syncs.map(|(after, before)| (after - before) as f64 / jobs),
+    }
+}
+
+/// What has been used up to a point in time.
 #[derive(Debug, Clone, Copy)]
-struct Cpu {
-    server: Duration,
-    driver: Duration,
+struct Usage {
+    server_cpu: Duration,
+    driver_cpu: Duration,
+    /// `None` when nobody counts them.
+    syncs: Option<u64>,
 }
 
-impl Cpu {
-    fn now(server: &[u32]) -> anyhow::Result<Self> {
+impl Usage {
+    fn now(args: &Args) -> anyhow::Result<Self> {
         Ok(Self {
-            server: process::cpu_time(server)?,
-            driver: process::cpu_time(&[std::process::id()])?,
+            server_cpu: process::cpu_time(&args.pid)?,
+            driver_cpu: process::cpu_time(&[std::process::id()])?,
+            syncs: match &args.disk {
+                Some(dir) => disk::flushes(dir)?,
+                None => None,
+            },
         })
     }
-
-    fn since(self, before: Self) -> Self {
-        Self {
-            server: self.server.saturating_sub(before.server),
-            driver: self.driver.saturating_sub(before.driver),
-        }
-    }
 }
 
-/// True so many times.
+/// Returns true `count` times, and false from then on.
 fn countdown(count: u64) -> impl Fn() -> bool {
     let left = Cell::new(count);
     move || {
@@ -156,43 +195,7 @@ fn countdown(count: u64) -> impl Fn() -> bool {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-fn print(
-    args: &Args,
-    times: &Times,
-    elapsed: Duration,
-    cpu: Cpu,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let jobs = times.count() as f64;
-    let rate = format!("{:.0}", jobs / elapsed.as_secs_f64());
-    let each = |cpu: Duration| format!("{} µs", significant(cpu.as_secs_f64() * 1e6 / jobs));
-    let server = if args.pid.is_empty() {
-        "—".to_owned()
-    } else {
-        each(cpu.server)
-    };
-    let driver = each(cpu.driver);
-    let quantiles = times.quantiles();
-    if let Some(label) = &args.row {
-        let quantiles = quantiles.map(|(_, time)| time);
-        let cells = [label.clone(), rate].into_iter().chain(quantiles);
-        writeln!(out, "{}", row(cells.chain([server, driver])))?;
-        return Ok(());
-    }
-    writeln!(
-        out,
-        "{jobs} jobs in {}, {rate} a second",
-        figures::time(elapsed)
-    )?;
-    for (name, time) in quantiles {
-        writeln!(out, "{name:>6}  {time}")?;
-    }
-    writeln!(out, "cores' time a job: server {server}, driver {driver}")?;
-    Ok(())
-}
-
-/// Posters, the sockets that their results come over, and the account of it.
+/// The posters, the sockets that receive their results, and the ledger of their jobs.
 pub(crate) struct Load {
     posters: Vec<Poster>,
     sockets: Vec<Socket>,
@@ -231,7 +234,8 @@ impl Load {
         })
     }
 
-    /// Keeps every poster busy for as long as there is `more` to post, then waits for the rest.
+    /// Keeps every poster busy for as long as there is `more` to post, then waits for the jobs that
+    /// are still in flight.
     ///
     /// # Errors
     ///
@@ -245,10 +249,10 @@ impl Load {
         } = self;
         let done: Vec<_> = posters.iter().map(|_| Notify::new()).collect();
         let posters = posters.iter_mut().zip(&done).enumerate();
-        let posting = join_all(
-            posters
-                .map(|(place, (poster, done))| post(poster, place, done, more, ledger, *patience)),
-        );
+        let posting =
+            join_all(posters.map(|(number, (poster, done))| {
+                post(poster, number, done, more, ledger, *patience)
+            }));
         let reading = join_all(sockets.iter_mut().map(|socket| read(socket, &done, ledger)));
         tokio::select! {
             _ = posting => Ok(()),
@@ -256,16 +260,17 @@ impl Load {
         }
     }
 
-    /// Forgets how long the jobs so far took.
+    /// Discards the times of all jobs so far.
     pub(crate) fn warmed_up(&mut self) {
         self.ledger.get_mut().warmed_up();
     }
 
-    /// Listens a while for results too many, then says how long the jobs took.
+    /// Listens a little longer for messages that must not arrive, then returns how long the jobs
+    /// took.
     ///
     /// # Errors
     ///
-    /// When not every job had its one right result.
+    /// When a job did not end in exactly one right result.
     pub(crate) async fn close(mut self) -> anyhow::Result<Times> {
         let reading = self
             .sockets
@@ -278,7 +283,7 @@ impl Load {
 
 async fn post(
     poster: &mut Poster,
-    place: usize,
+    number: usize,
     done: &Notify,
     more: &impl Fn() -> bool,
     ledger: &RefCell<Ledger>,
@@ -286,7 +291,7 @@ async fn post(
 ) {
     while more() {
         let id = Uuid::now_v7();
-        ledger.borrow_mut().post(id, place);
+        ledger.borrow_mut().post(id, number);
         let exchange = async {
             let answer = poster.post(id).await;
             if ledger.borrow_mut().answered(id, answer) {
@@ -299,13 +304,13 @@ async fn post(
     }
 }
 
-/// Reads until the socket is closed.
+/// Reads messages until the server closes the socket.
 async fn read(socket: &mut Socket, done: &[Notify], ledger: &RefCell<Ledger>) {
     while let Some(Ok(message)) = socket.next().await {
         match message {
             Message::Text(text) => {
                 let done_by = ledger.borrow_mut().receive(&text, Instant::now());
-                if let Some(done) = done_by.and_then(|place| done.get(place)) {
+                if let Some(done) = done_by.and_then(|number| done.get(number)) {
                     done.notify_one();
                 }
             }

@@ -1,21 +1,22 @@
-//! The driver against a server that does its work, and against one that does not.
+//! The driver against a real server in this process, and against a fake one that injects a fault.
 
 mod stage;
 
 use bench::{Args, Fault, Faults};
 use clap::Parser;
+use serde_json::Value;
 
 use stage::{Mischief, Stage};
 
-/// What `bench` says to these arguments.
-fn bench(arguments: &[&str]) -> anyhow::Result<String> {
+/// Runs `bench` with these arguments and returns its report.
+fn bench(arguments: &[&str]) -> anyhow::Result<Value> {
     let args = Args::try_parse_from([&["bench"], arguments].concat()).expect("right usage");
     let mut out = Vec::new();
     bench::run(args, &mut out)?;
-    Ok(String::from_utf8(out).expect("text"))
+    Ok(serde_json::from_slice(&out).expect("one JSON object"))
 }
 
-/// What was wrong with a load of a few jobs on a server that is up to `mischief`.
+/// The faults that a load of a few jobs finds in a server that does `mischief`.
 fn faults(mischief: Mischief) -> Vec<(Fault, u64)> {
     let stage = Stage::with(mischief);
     let arguments = ["--in-flight=4", "--jobs=20", "--patience=1"];
@@ -23,6 +24,13 @@ fn faults(mischief: Mischief) -> Vec<(Fault, u64)> {
         bench(&[&["load", "--url", &stage.url] as &[_], &arguments].concat()).expect_err("faults");
     let Faults(faults) = error.downcast().expect("faults");
     faults.into_iter().collect()
+}
+
+/// Checks that these figures of the report are numbers above zero.
+fn assert_positive(report: &Value, keys: &[&str]) {
+    for key in keys {
+        assert!(report[key].as_f64() > Some(0.0), "{key} in {report}");
+    }
 }
 
 #[test]
@@ -36,25 +44,53 @@ fn a_load_on_a_good_server_is_measured() {
             "--jobs=200",
             "--sockets",
         ];
-        let said = bench(&[&["load"], &arguments as &[_], &[sockets]].concat()).unwrap();
-        assert!(said.starts_with("200 jobs in "), "{said}");
+        let report = bench(&[&["load"], &arguments as &[_], &[sockets]].concat()).unwrap();
+        assert_eq!(
+            (&report["n"], &report["in_flight"]),
+            (&90.into(), &8.into())
+        );
+        assert_eq!(report["jobs"], 200, "{report}");
+        assert_positive(
+            &report,
+            &[
+                "elapsed_s",
+                "jobs_per_second",
+                "p50_us",
+                "p90_us",
+                "p99_us",
+                "p99_9_us",
+                "max_us",
+            ],
+        );
     }
 }
 
 #[test]
-fn a_load_may_ask_for_a_number_without_a_short_check() {
+fn a_load_may_ask_for_a_number_of_more_than_128_bits() {
     let stage = Stage::start();
-    let said = bench(&["load", "--url", &stage.url, "--jobs=20", "--n=5000"]).unwrap();
-    assert!(said.starts_with("20 jobs in "), "{said}");
+    let report = bench(&["load", "--url", &stage.url, "--jobs=20", "--n=5000"]).unwrap();
+    assert_eq!(report["jobs"], 20, "{report}");
 }
 
 #[test]
-fn a_row_has_as_many_cells_as_its_table() {
+fn a_load_may_be_limited_by_time() {
     let stage = Stage::start();
-    let arguments = ["--url", &stage.url, "--seconds=1", "--row", "in a test"];
-    let said = bench(&[&["load"], &arguments as &[_]].concat()).unwrap();
-    assert!(said.starts_with("| in a test | "), "{said}");
-    assert_eq!(said.matches('|').count(), 10, "{said}");
+    let report = bench(&["load", "--url", &stage.url, "--seconds=1"]).unwrap();
+    assert!(report["elapsed_s"].as_f64() >= Some(1.0), "{report}");
+}
+
+#[test]
+fn what_a_job_costs_the_server_is_reported_when_asked_for() {
+    let stage = Stage::start();
+    let load = ["load", "--url", &stage.url, "--jobs=2000"];
+    let report = bench(&load).unwrap();
+    assert!(report["server_cpu_us_per_job"].is_null(), "{report}");
+    assert!(report["syncs_per_job"].is_null(), "{report}");
+
+    let pid = std::process::id().to_string();
+    let report = bench(&[&load as &[_], &["--pid", &pid, "--disk", "/proc"]].concat()).unwrap();
+    assert_positive(&report, &["server_cpu_us_per_job", "driver_cpu_us_per_job"]);
+    assert!(report["syncs_per_job"].is_null(), "no disk in {report}");
 }
 
 #[test]
@@ -63,11 +99,11 @@ fn every_fault_is_found_and_counted() {
         (Mischief::WrongValue, Fault::WrongValue),
         (Mischief::Loses, Fault::Missing),
         (Mischief::Repeats, Fault::Repeated),
-        (Mischief::Invents, Fault::Unknown),
+        (Mischief::Invents, Fault::UnknownJob),
         (Mischief::Fails, Fault::Failed),
-        (Mischief::Babbles, Fault::NotUnderstood),
+        (Mischief::Babbles, Fault::Malformed),
         (Mischief::Refuses, Fault::Refused(503)),
-        (Mischief::Renames, Fault::OtherId),
+        (Mischief::Renames, Fault::WrongId),
     ] {
         assert_eq!(faults(mischief), [(fault, 1)], "{mischief:?}");
     }
@@ -85,25 +121,62 @@ fn a_server_that_is_not_there_is_an_error() {
 }
 
 #[test]
-fn idle_sockets_are_weighed_and_found_alive() {
+fn idle_sockets_are_measured_and_found_open() {
     let stage = Stage::start();
     let pid = std::process::id().to_string();
-    let said = bench(&["idle", "--url", &stage.url, "--sockets=100", "--pid", &pid]).unwrap();
-    assert!(said.contains("100 sockets"), "{said}");
+    let report = bench(&["idle", "--url", &stage.url, "--sockets=100", "--pid", &pid]).unwrap();
+    assert_eq!(report["sockets"], 100);
+    assert_positive(
+        &report,
+        &[
+            "opened_in_us",
+            "broadcast_in_us",
+            "server_kb_without_sockets",
+        ],
+    );
+    for key in [
+        "server_kb_per_socket",
+        "server_kb_per_socket_after_broadcast",
+    ] {
+        assert!(report[key].is_number(), "{key} in {report}");
+    }
 }
 
 #[test]
-fn a_long_number_comes_whole_with_small_jobs_beside() {
+fn a_long_number_arrives_whole_while_small_jobs_are_in_flight() {
     let stage = Stage::start();
-    let arguments = ["--url", &stage.url, "--n=6000000", "--runs=2", "--beside"];
-    let said = bench(&[&["large"], &arguments as &[_]].concat()).unwrap();
-    assert!(said.contains("small jobs beside"), "{said}");
+    let arguments = [
+        "--url",
+        &stage.url,
+        "--n=6000000",
+        "--runs=2",
+        "--with-small-jobs",
+    ];
+    let report = bench(&[&["large"], &arguments as &[_]].concat()).unwrap();
+    assert_eq!(
+        (&report["n"], &report["runs"]),
+        (&6_000_000.into(), &2.into())
+    );
+    assert_positive(&report, &["best_us", "best_computing_us", "median_us"]);
+    assert_positive(
+        &report["small_jobs"],
+        &["count", "p50_us", "p99_us", "max_us"],
+    );
 }
 
 #[test]
-fn a_disk_is_timed_and_left_as_it_was() {
+fn a_number_in_one_message_is_measured_too() {
+    let stage = Stage::start();
+    let report = bench(&["large", "--url", &stage.url, "--n=90", "--runs=1"]).unwrap();
+    assert_positive(&report, &["best_us", "median_us"]);
+    assert!(report["small_jobs"].is_null(), "{report}");
+}
+
+#[test]
+fn a_disk_is_measured_and_left_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
-    let said = bench(&["fsync", dir.path().to_str().unwrap(), "--writes=10"]).unwrap();
-    assert!(said.starts_with("p50 "), "{said}");
+    let report = bench(&["fsync", dir.path().to_str().unwrap(), "--writes=10"]).unwrap();
+    assert_eq!(report["writes"], 10);
+    assert_positive(&report, &["p50_us", "p99_us"]);
     assert_eq!(dir.path().read_dir().unwrap().count(), 0);
 }

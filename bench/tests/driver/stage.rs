@@ -26,7 +26,7 @@ use tokio::{net::TcpListener, runtime::Runtime, sync::broadcast};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// A server on a free port, which goes when this is dropped.
+/// A server on a free port, which ends when this is dropped.
 pub(crate) struct Stage {
     pub(crate) url: String,
     _runtime: Runtime,
@@ -68,7 +68,7 @@ impl Stage {
         })
     }
 
-    /// A server that does one thing wrong, once.
+    /// A server that does one thing wrong, with one job.
     pub(crate) fn with(mischief: Mischief) -> Self {
         Self::serve(move |listener| async move {
             let fake = Arc::new(Fake {
@@ -127,7 +127,7 @@ pub(crate) enum Mischief {
     Renames,
 }
 
-/// Which job it is that goes wrong.
+/// The job that goes wrong, counted from 0.
 const VICTIM: u64 = 5;
 
 struct Fake {

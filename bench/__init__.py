@@ -1,0 +1,1 @@
+"""Measures this machine and writes docs/benchmarks.md: `python -m bench`, or `make bench`."""

@@ -1,0 +1,130 @@
+"""The command behind `make bench`: builds, measures, and writes the figures and the page."""
+
+import argparse
+import json
+import os
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import measure, page
+from bench.compute import arithmetic
+from bench.figures import Figures
+from bench.systems import Unavailable, say
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
+BUILT = TARGET / "release"
+EXAMPLE = BUILT / "examples" / "seconds"
+PARTS = ("binary", "services", "arithmetic")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="make bench",
+        description="Measures this machine and writes docs/benchmarks.json and, from it, docs/benchmarks.md. "
+        "Whatever else runs on the machine shows in the figures.",
+    )
+    parser.add_argument(
+        "--only", action="append", choices=PARTS, help="measure this part; may be repeated. Writes to target/bench"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="measure less of everything, to try something out. Writes to target/bench"
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="compare the binary, or with --only services the five services, with those of another tree, in pairs. "
+        "The other binary must have been built in DIR/target/release. Writes to target/bench",
+    )
+    parser.add_argument(
+        "--against-arguments",
+        metavar="ARGUMENTS",
+        help="start the other binary with these arguments instead of those of each mode",
+    )
+    args = parser.parse_args()
+    if args.against and "arithmetic" in (args.only or ()):
+        parser.error("--against does not compare the arithmetic")
+
+    # So that what was started is stopped when this is told to end.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        figures = measured(args)
+    except (Unavailable, subprocess.CalledProcessError) as error:
+        sys.exit(f"bench: {error}")
+
+    partial = args.only or args.quick or args.against
+    directory = TARGET / "bench" if partial else ROOT / "docs"
+    text = page.render(figures)
+    if partial:
+        print(text, end="")
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in (
+        ("benchmarks.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n"),
+        ("benchmarks.md", text),
+    ):
+        (directory / name).write_text(content, encoding="utf-8")
+        say(f"written: {directory / name}")
+
+
+def measured(args: argparse.Namespace) -> Figures:
+    load_average = os.getloadavg()[0]
+    size = measure.QUICK if args.quick else measure.FULL
+    parts = args.only or (["binary"] if args.against else PARTS)
+    build()
+    raise_open_files()
+    driver = measure.Driver(BUILT / "bench")
+
+    figures: Figures = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "quick": args.quick,
+        "machine": measure.machine(driver, BUILT, load_average),
+    }
+    if args.against:
+        theirs = args.against.resolve()
+        arguments = None if args.against_arguments is None else shlex.split(args.against_arguments)
+        figures["comparisons"] = []
+        if "binary" in parts:
+            binaries = BUILT / "fibwire", theirs / "target/release/fibwire"
+            figures["comparisons"] += measure.compare_binaries(driver, *binaries, arguments, size)
+        if "services" in parts:
+            figures["comparisons"] += measure.compare_services(driver, ROOT, theirs, size)
+        return figures
+
+    if "binary" in parts or "services" in parts:
+        alone = measure.alone(EXAMPLE, size)
+    if "binary" in parts:
+        modes = [measure.binary_in_mode(driver, BUILT / "fibwire", mode, size) for mode in measure.MODES]
+        figures["binary"] = {"alone": alone, "modes": modes}
+    if "services" in parts:
+        figures["services"] = measure.services(driver, ROOT, alone, size)
+    if "arithmetic" in parts:
+        say("the arithmetic")
+        requirements = str(ROOT / "bench/compute-requirements.txt")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--requirement", requirements], check=True)
+        figures["arithmetic"] = arithmetic(EXAMPLE, size.numbers, size.arithmetic_s)
+    return figures
+
+
+def build() -> None:
+    say("building")
+    cargo = ["cargo", "build", "--release", "--locked", "--quiet"]
+    environment = {**os.environ, "CARGO_TERM_PROGRESS_WHEN": "never"}
+    for what in (["--package", "fibwire", "--package", "bench"], ["--package", "fibonacci", "--example", "seconds"]):
+        subprocess.run([*cargo, *what], check=True, cwd=ROOT, env=environment)
+
+
+def raise_open_files() -> None:
+    """Raises the limit of open files, also for what is started from here: each socket is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    main()

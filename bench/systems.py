@@ -1,0 +1,191 @@
+"""Starts and stops the systems that are measured: the binary, the five services, the plain system."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO
+
+_IS_UP = "fibwire is up: "
+_STOP_S = 10
+
+
+def say(message: str) -> None:
+    print(f"bench: {message}", file=sys.stderr, flush=True)
+
+
+class Unavailable(Exception):
+    """A system that did not start."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running binary."""
+
+    url: str
+    pid: int
+    # On the disk where it stores jobs, if it does.
+    directory: Path
+    # From before the fork to the line that says that it is up.
+    start_ms: float
+
+
+@contextmanager
+def binary(path: Path, arguments: Sequence[str] = ()) -> Iterator[Running]:
+    """Runs the binary on a free port. `{data}` in an argument stands for a new, empty directory."""
+    with TemporaryDirectory(prefix="bench-", dir=path.parent) as directory:
+        options = [argument.format(data=directory) for argument in arguments]
+        before = time.perf_counter()
+        process = subprocess.Popen(
+            [path, "--listen", "127.0.0.1:0", *options], stdout=sys.stderr, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr
+        last: deque[str] = deque(maxlen=20)
+        # A full pipe would block the binary.
+        reader = threading.Thread(target=last.extend, args=(process.stderr,))
+        try:
+            url = _address(process.stderr, path)
+            start_ms = (time.perf_counter() - before) * 1e3
+            reader.start()
+            yield Running(url, process.pid, Path(directory), start_ms)
+        except subprocess.CalledProcessError:
+            say(f"{path} logged last:\n{''.join(last)}")
+            raise
+        finally:
+            process.terminate()
+            process.wait()
+            if reader.ident:
+                reader.join()
+            process.stderr.close()
+
+
+def _address(log: IO[str], path: Path) -> str:
+    before = []
+    for line in log:
+        if line.startswith(_IS_UP):
+            return line.removeprefix(_IS_UP).strip()
+        before.append(line)
+    raise Unavailable(f"{path} ended before it was up; it said: {''.join(before).strip()}")
+
+
+def compose_is_ready(root: Path) -> bool:
+    """Whether a Docker engine answers. If one does, installs Compose where it is missing."""
+
+    def works(*command: str) -> bool:
+        return (
+            shutil.which(command[0]) is not None
+            and not subprocess.run(command, check=False, capture_output=True).returncode
+        )
+
+    if not works("docker", "info"):
+        return False
+    if not works("docker", "compose", "version"):
+        subprocess.run([root / "scripts/need", "docker-compose=docker-compose"], check=True)
+    return True
+
+
+def docker_disk() -> Path | None:
+    """The directory in which the Docker engine keeps volumes, if it is on this machine."""
+    info = subprocess.run(
+        ["docker", "info", "--format", "{{.DockerRootDir}}"], check=True, capture_output=True, text=True
+    )
+    directory = Path(info.stdout.strip())
+    return directory if directory.is_dir() else None
+
+
+@dataclass(frozen=True)
+class Project:
+    """A Compose project of the tree in `root`. Its name belongs to that tree, so that trees do not interfere."""
+
+    root: Path
+    options: tuple[str, ...] = ()
+    suffix: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, command: str, *arguments: str, quiet: bool = False, extra: Mapping[str, str] | None = None) -> str:
+        """Runs a script of the tree for this project, with extra environment variables. Returns what it printed."""
+        project = {
+            "COMPOSE_PROJECT_NAME": f"fibwire-bench-{zlib.crc32(bytes(self.root))}{self.suffix}",
+            "LISTEN": "127.0.0.1:0",
+        }
+        done = subprocess.run(
+            [self.root / "scripts" / command, *arguments],
+            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if quiet else None,
+            text=True,
+            env={**os.environ, **project, **self.environment, **(extra or {})},
+        )
+        return done.stdout
+
+    def compose(self, *arguments: str, quiet: bool = False) -> str:
+        return self.run("compose", *self.options, *arguments, quiet=quiet)
+
+    def remove(self) -> None:
+        self.compose("down", "--volumes", "--timeout", str(_STOP_S), quiet=True)
+
+    @contextmanager
+    def removed_afterwards(self) -> Iterator[None]:
+        """Removes the containers and volumes at the end, and those that an earlier run has left before."""
+        self.remove()
+        try:
+            yield
+        finally:
+            self.remove()
+
+
+class FiveServices:
+    """The five services of a tree, with every acknowledged message on disk and nginx's limits raised."""
+
+    def __init__(self, root: Path) -> None:
+        # All load comes from one address.
+        limits = {"POST_RATE": "100000", "POST_BURST": "100000", "SOCKETS_PER_ADDRESS": "1000"}
+        self.project = Project(root, environment={"SYNC_INTERVAL": "always", **limits})
+
+    def up(self, **environment: str) -> str:
+        """Starts them, or those whose environment has changed, and returns their address."""
+        printed = self.project.run("up", extra=environment)
+        print(printed, end="", file=sys.stderr, flush=True)
+        addresses = [line.removeprefix(_IS_UP) for line in printed.splitlines() if line.startswith(_IS_UP)]
+        return addresses[-1].strip()
+
+    def cpu_us(self) -> dict[str, float]:
+        """The CPU time that each service has used so far."""
+        names = self.project.compose("config", "--services").split()
+        return {name: self._cpu_us_of(name) for name in sorted(names)}
+
+    def _cpu_us_of(self, service: str) -> float:
+        def read(file: str) -> str:
+            return self.project.compose("exec", "-T", service, "cat", f"/sys/fs/cgroup/{file}", quiet=True)
+
+        try:
+            usage = read("cpu.stat")
+        except subprocess.CalledProcessError:
+            # Version 1 of control groups counts nanoseconds.
+            return int(read("cpuacct/cpuacct.usage")) / 1e3
+        return float(dict(line.split() for line in usage.splitlines())["usage_usec"])
+
+
+class PlainSystem:
+    """What most people would write first for the same task (bench/plain)."""
+
+    def __init__(self, root: Path) -> None:
+        file = root / "bench/plain/compose.yaml"
+        self.project = Project(root, options=("--file", str(file)), suffix="-plain")
+
+    def up(self) -> str:
+        """Starts it and returns its address, where it need not answer yet."""
+        print(self.project.compose("up", "--build", "--detach"), end="", file=sys.stderr, flush=True)
+        return "http://" + self.project.compose("port", "nginx", "8080").strip()
+
+    def stop(self) -> None:
+        self.project.compose("stop", "--timeout", str(_STOP_S), quiet=True)

@@ -1,0 +1,39 @@
+"""Starting a binary: a script stands for it, so that it can also fail."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.systems import Unavailable, binary
+
+
+def script(directory: Path, commands: str) -> Path:
+    path = directory / "fibwire"
+    path.write_text(f"#!/bin/sh\n{commands}\n", encoding="ascii")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_binary_is_up_when_it_prints_its_address(tmp_path: Path) -> None:
+    path = script(
+        tmp_path, 'echo "opening $4" >&2; echo "fibwire is up: http://127.0.0.1:1" >&2; exec tail -f /dev/null'
+    )
+    with binary(path, ["--data", "{data}"]) as running:
+        assert running.url == "http://127.0.0.1:1"
+        assert running.start_ms > 0
+        assert running.directory.is_dir()
+        assert Path(f"/proc/{running.pid}").exists()
+    assert not running.directory.exists()
+    assert not Path(f"/proc/{running.pid}").exists()
+
+
+def test_the_directory_for_data_is_passed_on(tmp_path: Path) -> None:
+    path = script(tmp_path, 'touch "$4/stored"; echo "fibwire is up: http://127.0.0.1:1" >&2; exec tail -f /dev/null')
+    with binary(path, ["--data", "{data}"]) as running:
+        assert (running.directory / "stored").exists()
+
+
+def test_a_binary_that_does_not_start_is_quoted(tmp_path: Path) -> None:
+    path = script(tmp_path, "echo 'error: unexpected argument' >&2; exit 2")
+    with pytest.raises(Unavailable, match="error: unexpected argument"), binary(path):
+        pass
