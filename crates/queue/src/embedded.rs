@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     Driver,
     error::SubmitError,
-    limits::{DEDUPLICATION_WINDOW, MAX_JOBS_PER_LANE},
+    limits::{EVENT_ID_WINDOW, JOB_ID_WINDOW, MAX_JOBS_PER_LANE},
     log::{Entry, Log, Retention},
     taken::Taken,
 };
@@ -81,11 +81,11 @@ impl Queue {
             jobs: Mutex::new(Waiting {
                 small: LaneState::default(),
                 large: LaneState::default(),
-                submitted: Recent::new(DEDUPLICATION_WINDOW, MAX_REMEMBERED_IDS),
+                submitted: Recent::new(JOB_ID_WINDOW, MAX_REMEMBERED_IDS),
             }),
             small_arrived: Notify::new(),
             large_arrived: Notify::new(),
-            published: Mutex::new(Recent::new(DEDUPLICATION_WINDOW, MAX_REMEMBERED_IDS)),
+            published: Mutex::new(Recent::new(EVENT_ID_WINDOW, MAX_REMEMBERED_IDS)),
             // The log begins at the current time. A place in an earlier log therefore lies before
             // this one's beginning, and a reader that comes back with it is told of a gap.
             log: Log::in_memory(Retention::LOG, unix_us()),

@@ -38,7 +38,7 @@ impl Log {
             tail: Arc::new(Mutex::new(Tail::new(retention))),
             history: None,
         };
-        log.begin(seq);
+        log.tail.lock().begin(seq, seq);
         log
     }
 
@@ -67,14 +67,11 @@ impl Log {
         )
     }
 
-    /// The place of the last event, once it is known.
-    pub(crate) fn head(&self) -> Option<u64> {
-        self.tail.lock().head()
-    }
-
-    /// Says where the log ends: no event after `seq` has been published yet.
-    pub(crate) fn begin(&self, seq: u64) {
-        self.tail.lock().begin(seq);
+    /// Says which part of the log is held elsewhere, and returns the place after which the tail needs
+    /// events to be appended: after its own last event, or after `start` if it has none that the log
+    /// still goes on from.
+    pub(crate) fn connect(&self, held: Held, start: u64) -> u64 {
+        self.tail.lock().connect(held, start)
     }
 
     pub(crate) fn append(&self, entry: Entry) {
@@ -84,7 +81,7 @@ impl Log {
     /// Appends the entry that `entry` makes for the next free place.
     pub(crate) fn append_next(&self, entry: impl FnOnce(u64) -> Entry) {
         let mut tail = self.tail.lock();
-        let seq = tail.head().unwrap_or_default() + 1;
+        let seq = tail.end().unwrap_or_default() + 1;
         tail.append(entry(seq), Instant::now());
     }
 

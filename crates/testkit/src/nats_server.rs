@@ -74,6 +74,22 @@ impl NatsServer {
         process.wait().expect("a process to wait for");
     }
 
+    /// Stops the server's process without ending it, as SIGSTOP does.
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets a paused server go on.
+    pub fn resume(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let process = self.process.as_ref().expect("a running server");
+        let pid = rustix::process::Pid::from_child(process);
+        rustix::process::kill_process(pid, signal).expect("a process to signal");
+    }
+
     /// Starts a killed server again, on the same port and disk.
     pub fn restart(&mut self) {
         self.launch(&self.port.to_string());

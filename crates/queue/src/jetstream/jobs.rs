@@ -1,16 +1,19 @@
 //! Taking the jobs of one lane from the stream JOBS, and acknowledging them.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{error::Error, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     AckKind, Message,
     consumer::{self, pull},
 };
 use futures_util::StreamExt;
-use protocol::{Job, Lane};
+use protocol::{Audience, Event, Job, Lane, event::Body};
+use serde_json::Value;
 use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
-use crate::{backoff::Backoff, taken::Taken};
+use super::publisher::Publisher;
+use crate::{backoff::Backoff, error::PublishError, taken::Taken};
 
 /// The durable consumer of a lane.
 pub(super) type Consumer = consumer::Consumer<pull::Config>;
@@ -25,6 +28,8 @@ pub(crate) struct Jobs {
     /// The request for jobs that is under way.
     request: Option<pull::Batch>,
     backoff: Backoff,
+    /// Publishes the failure of a job that cannot be read.
+    publisher: Publisher,
     acked: Arc<Notify>,
 }
 
@@ -40,6 +45,7 @@ impl Jobs {
     pub(super) fn new(
         lane: Lane,
         consumer: watch::Receiver<Option<Consumer>>,
+        publisher: Publisher,
         acked: Arc<Notify>,
     ) -> Self {
         Self {
@@ -47,6 +53,7 @@ impl Jobs {
             consumer,
             request: None,
             backoff: Backoff::default(),
+            publisher,
             acked,
         }
     }
@@ -90,7 +97,7 @@ impl Jobs {
             _ = self.consumer.changed() => None,
         };
         match message {
-            Some(message) => Ok(taken(message?, &self.acked).await),
+            Some(message) => Ok(self.taken(message?).await),
             None => {
                 self.request = None;
                 Ok(None)
@@ -107,31 +114,68 @@ impl Jobs {
             None => std::future::pending().await,
         }
     }
+
+    async fn taken(&self, message: Message) -> Option<Taken<Acker>> {
+        let attempt = match message.info() {
+            Ok(info) => u64::try_from(info.delivered).expect("the server counts from 1"),
+            Err(error) => {
+                tracing::error!(%error, "skipped job without delivery information");
+                return None;
+            }
+        };
+        let acker = Acker {
+            message,
+            acked: Arc::clone(&self.acked),
+        };
+        match serde_json::from_slice::<Job>(&acker.message.payload) {
+            Ok(job) => Some(Taken {
+                job,
+                attempt,
+                acker,
+            }),
+            Err(error) => {
+                tracing::error!(%error, "discarded malformed job");
+                if let Some(malformed) = MalformedJob::parse(&acker.message.payload) {
+                    // If even that cannot be published, the job has no end that a client could see.
+                    if let Err(error) = malformed.fail(&self.publisher).await {
+                        tracing::error!(error = &error as &dyn Error, "failure not published");
+                    }
+                }
+                acker.end(AckKind::Term).await;
+                None
+            }
+        }
+    }
 }
 
-async fn taken(message: Message, acked: &Arc<Notify>) -> Option<Taken<Acker>> {
-    let attempt = match message.info() {
-        Ok(info) => u64::try_from(info.delivered).expect("the server counts from 1"),
-        Err(error) => {
-            tracing::error!(%error, "skipped job without delivery information");
-            return None;
-        }
-    };
-    let acker = Acker {
-        message,
-        acked: Arc::clone(acked),
-    };
-    match serde_json::from_slice::<Job>(&acker.message.payload) {
-        Ok(job) => Some(Taken {
-            job,
-            attempt,
-            acker,
-        }),
-        Err(error) => {
-            tracing::error!(%error, "discarded malformed job");
-            acker.end(AckKind::Term).await;
-            None
-        }
+/// What can be read of a job that is malformed.
+#[derive(Debug)]
+struct MalformedJob {
+    id: Uuid,
+    n: u64,
+    audience: Audience,
+}
+
+impl MalformedJob {
+    /// `None` if not even the id can be read. A channel or an n that cannot be read is left out.
+    fn parse(payload: &[u8]) -> Option<Self> {
+        let job: Value = serde_json::from_slice(payload).ok()?;
+        let client = job["client"].as_str().and_then(|text| text.parse().ok());
+        Some(Self {
+            id: job["id"].as_str()?.parse().ok()?,
+            n: job["n"].as_u64().unwrap_or_default(),
+            audience: client.map_or(Audience::Public, Audience::Client),
+        })
+    }
+
+    async fn fail(self, publisher: &Publisher) -> Result<(), PublishError> {
+        let reason = "The job could not be read. Send it again.".into();
+        let event = Event {
+            id: self.id,
+            n: self.n,
+            body: Body::Failed { reason },
+        };
+        publisher.publish(&self.audience, &event).await
     }
 }
 

@@ -14,6 +14,24 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long one attempt to connect may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The oldest server that works. An older one empties a lane that is swept up to its beginning.
+const OLDEST_SERVER: (i64, i64, i64) = (2, 14, 2);
+
+/// The server is too old.
+#[derive(Debug, thiserror::Error)]
+#[error("nats-server {0} is too old: fibwire needs 2.14.2 or newer")]
+pub(super) struct ServerTooOld(String);
+
+/// Checks the version of the server that `client` is connected to.
+pub(super) fn check_server(client: &Client) -> Result<(), ServerTooOld> {
+    let (major, minor, patch) = OLDEST_SERVER;
+    if client.is_server_compatible(major, minor, patch) {
+        Ok(())
+    } else {
+        Err(ServerTooOld(client.server_info().version))
+    }
+}
+
 /// Connects as `user` in the background, and again whenever the connection is lost.
 pub(super) async fn connect(
     options: &JetStreamOptions,
@@ -52,7 +70,7 @@ pub(super) async fn connect(
         observe(&event, &state);
         async {}
     })
-    .connect(options.url.clone())
+    .connect(options.urls.clone())
     .await?;
     Ok((client, Link(link)))
 }

@@ -9,10 +9,11 @@ use async_nats::jetstream::{
 };
 use bytes::Bytes;
 use futures_util::TryFutureExt;
+use protocol::{Audience, Event};
 use tokio::time::{Instant, sleep_until};
 
-use super::link::Link;
-use crate::backoff::Backoff;
+use super::{link::Link, subjects};
+use crate::{backoff::Backoff, error::PublishError};
 
 /// How long to wait for the ack of a message before it is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -111,6 +112,24 @@ impl Publisher {
             () = expired => {}
         }
         Err(StoreError::TimedOut(last_failure))
+    }
+
+    /// Publishes an event until the log has stored it.
+    pub(super) async fn publish(
+        &self,
+        audience: &Audience,
+        event: &Event,
+    ) -> Result<(), PublishError> {
+        let subject = subjects::of_audience(audience);
+        let (id, payload) = (event.message_id().to_string(), event.encode());
+        let mut backoff = Backoff::default();
+        loop {
+            match self.store(&subject, &id, &payload, None).await {
+                Ok(()) => return Ok(()),
+                Err(StoreError::TooLong(cause)) => return Err(PublishError::TooLong(cause)),
+                Err(StoreError::Full | StoreError::TimedOut(_)) => backoff.wait().await,
+            }
+        }
     }
 
     async fn attempt(

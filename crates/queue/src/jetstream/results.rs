@@ -5,15 +5,16 @@ use std::{convert::Infallible, sync::Arc};
 use async_nats::jetstream::{
     self,
     consumer::{DeliverPolicy, push},
+    context::{CreateStreamError, CreateStreamErrorKind},
     message::StreamMessage,
     stream::{
-        Config, DirectGetError, DirectGetErrorKind, DiscardPolicy, RetentionPolicy, StorageType,
-        Stream,
+        self, Config, DirectGetErrorKind, DiscardPolicy, RawMessageErrorKind, RetentionPolicy,
+        StorageType, Stream,
     },
 };
 use futures_util::{StreamExt, future::try_join_all};
-use protocol::Audience;
-use tokio::sync::watch;
+use protocol::{Audience, unix_us};
+use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use super::{
@@ -24,11 +25,14 @@ use super::{
 use crate::{
     Driver,
     backoff::Backoff,
-    limits::DEDUPLICATION_WINDOW,
+    limits::EVENT_ID_WINDOW,
     log::{Answer, Entry, Held, History, Log, MAX_AGE, MAX_BYTES, Next, Retention},
 };
 
 const STREAM: &str = "RESULTS";
+
+/// The queue's user that reads the stream.
+const USER: &str = "websocket";
 
 /// The newest events, which a process holds in memory.
 const TAIL: Retention = Retention {
@@ -36,7 +40,15 @@ const TAIL: Retention = Retention {
     age: MAX_AGE,
 };
 
-fn stream() -> Config {
+/// How many bytes of events a process that starts reads into its tail, if they are of average size.
+/// Sockets that come back to it then find their events in the tail.
+const PRELOADED_BYTES: u64 = 48 * 1024 * 1024;
+
+/// How many events are read from the stream at the same time, each for a socket that is behind the
+/// tail. An event may be 1 MiB long.
+const MAX_READS: usize = 32;
+
+fn config(replicas: u8) -> Config {
     Config {
         name: STREAM.into(),
         subjects: vec![subjects::RESULTS.into()],
@@ -46,7 +58,8 @@ fn stream() -> Config {
         max_age: MAX_AGE,
         max_bytes: i64::try_from(MAX_BYTES).expect("512 MiB"),
         allow_direct: true,
-        duplicate_window: DEDUPLICATION_WINDOW,
+        duplicate_window: EVENT_ID_WINDOW,
+        num_replicas: replicas.into(),
         ..Config::default()
     }
 }
@@ -55,27 +68,36 @@ fn stream() -> Config {
 pub(crate) async fn read(
     options: &JetStreamOptions,
 ) -> Result<(Log, Driver), async_nats::ConnectError> {
-    let (client, link) = link::connect(options, "websocket").await?;
+    let (client, link) = link::connect(options, USER).await?;
+    let feed = Feed {
+        context: jetstream::new(client),
+        link,
+        replicas: options.replicas,
+    };
+    // Sockets that are behind read over a connection of their own, so that they do not delay the feed.
+    let (client, link) = link::connect(options, USER).await?;
     let results = Results {
         context: jetstream::new(client),
         link,
+        reads: Semaphore::new(MAX_READS),
     };
-    let log = Log::with_history(TAIL, Arc::new(results.clone()));
+    let log = Log::with_history(TAIL, Arc::new(results));
     let followed = log.clone();
     let driver = Driver::new(async move |ready| {
         tokio::select! {
-            never = results.feed(&followed, &ready) => never,
+            never = feed.run(&followed, &ready) => never,
             never = followed.expire() => never,
         }
     });
     Ok((log, driver))
 }
 
-/// The stream behind a log.
-#[derive(Debug, Clone)]
+/// The stream behind a log, for what the tail no longer holds.
+#[derive(Debug)]
 struct Results {
     context: jetstream::Context,
     link: Link,
+    reads: Semaphore,
 }
 
 impl History for Results {
@@ -93,6 +115,11 @@ impl Results {
         &self,
         ask: impl Fn(Stream<()>) -> F,
     ) -> T {
+        let _permit = self
+            .reads
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
         let mut backoff = Backoff::default();
         loop {
             let connection = self.link.connected().await;
@@ -107,9 +134,19 @@ impl Results {
             backoff.wait().await;
         }
     }
+}
 
+/// What feeds the tail of a log.
+#[derive(Debug)]
+struct Feed {
+    context: jetstream::Context,
+    link: Link,
+    replicas: u8,
+}
+
+impl Feed {
     /// Feeds the tail of `log` from the stream, forever.
-    async fn feed(&self, log: &Log, ready: &watch::Sender<bool>) -> Infallible {
+    async fn run(&self, log: &Log, ready: &watch::Sender<bool>) -> Infallible {
         let mut backoff = Backoff::default();
         loop {
             let connection = self.link.connected().await;
@@ -128,26 +165,21 @@ impl Results {
         log: &Log,
         ready: &watch::Sender<bool>,
     ) -> Result<Infallible, async_nats::Error> {
-        let end = self
-            .context
-            .create_or_update_stream(stream())
-            .await?
-            .state
-            .last_sequence;
-        let head = match log.head() {
-            Some(head) if head <= end => head,
-            // This is the log's first connection, or the server lost its disk.
-            _ => {
-                log.begin(end);
-                end
-            }
-        };
+        link::check_server(&self.context.client())?;
+        let state = self.declare().await?;
+        let position = log.connect(
+            Held {
+                first: state.first_sequence,
+                last: state.last_sequence,
+            },
+            preload_position(&state),
+        );
         let consumer = push::OrderedConfig {
             // Without a name of its own it would need the permission to create any consumer.
             name: Some(format!("tail-{}", Uuid::new_v4().simple())),
             deliver_subject: self.context.client().new_inbox(),
             deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: head + 1,
+                start_sequence: position + 1,
             },
             ..push::OrderedConfig::default()
         };
@@ -171,6 +203,35 @@ impl Results {
         }
         Err("the consumer of the log ended".into())
     }
+
+    /// Declares the stream. A new one begins at the current time, so that every place in a log that was
+    /// lost lies before it: a reader that comes back with such a place is told of a gap.
+    async fn declare(&self) -> Result<stream::State, CreateStreamError> {
+        let config = config(self.replicas);
+        match self.context.update_stream(config.clone()).await {
+            Ok(info) => Ok(info.state),
+            Err(error) if error.kind() == CreateStreamErrorKind::NotFound => {
+                let config = Config {
+                    first_sequence: Some(unix_us()),
+                    ..config
+                };
+                let stream = self.context.create_stream(config).await?;
+                Ok(stream.cached_info().state.clone())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The place after which a process that starts reads events into its tail.
+fn preload_position(state: &stream::State) -> u64 {
+    let average = state.bytes.checked_div(state.messages).unwrap_or(0).max(1);
+    let held_before = state.first_sequence.saturating_sub(1);
+    state
+        .last_sequence
+        .saturating_sub(PRELOADED_BYTES / average)
+        .max(held_before)
+        .min(state.last_sequence)
 }
 
 async fn held(stream: Stream<()>) -> Result<Held, async_nats::Error> {
@@ -194,9 +255,13 @@ async fn next_after(
         .into_iter()
         .flatten()
         .min_by_key(|entry| entry.seq);
-    // Ask for this afterwards: if the event after `position` is still held now, it was held before,
-    // too.
-    let first = held(stream).await?.first;
+    // If the very next event was found, nothing before it is missing.
+    let first = match &entry {
+        Some(entry) if entry.seq == position + 1 => entry.seq,
+        // Ask for this afterwards: if the event after `position` is still held now, it was held
+        // before, too.
+        _ => held(stream).await?.first,
+    };
     Ok(Next { entry, first })
 }
 
@@ -204,7 +269,7 @@ async fn next_for(
     stream: &Stream<()>,
     audience: &Audience,
     position: u64,
-) -> Result<Option<Entry>, DirectGetError> {
+) -> Result<Option<Entry>, async_nats::Error> {
     let next = stream
         .direct_get_builder()
         .sequence(position.saturating_add(1))
@@ -218,8 +283,30 @@ async fn next_for(
             payload,
             ..
         }) => Ok(entry(sequence, &subject, &payload)),
-        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        // Any replica answers a direct get, also one that is behind. Only the leader knows that there is
+        // no such event.
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
+            next_from_leader(stream, audience, position).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn next_from_leader(
+    stream: &Stream<()>,
+    audience: &Audience,
+    position: u64,
+) -> Result<Option<Entry>, async_nats::Error> {
+    let next = stream
+        .raw_message_builder()
+        .sequence(position.saturating_add(1))
+        .next_by_subject(subjects::of_audience(audience))
+        .send()
+        .await;
+    match next {
+        Ok(message) => Ok(entry(message.sequence, &message.subject, &message.payload)),
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

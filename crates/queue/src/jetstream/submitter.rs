@@ -1,29 +1,40 @@
 //! Submitting jobs to the stream JOBS.
 
-use std::time::Duration;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use protocol::{Job, to_json};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     link,
     options::JetStreamOptions,
     publisher::{Publisher, StoreError},
+    subjects,
 };
 use crate::{Driver, error::SubmitError};
 
 /// How long a submission may take. Its sender is promised an answer within 2 seconds.
-const SUBMIT_TIMEOUT: Duration = Duration::from_millis(1500);
+const SUBMIT_TIMEOUT: Duration = Duration::from_millis(1200);
 
-/// How long a submission may take while the queue is known to be away. Whoever waits occupies a thread
-/// of the web service that others need.
-const AWAY_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long a submission may take that tries a queue which is known to be away.
+const TRY_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// After how long without a connection the queue is known to be away.
 const AWAY_AFTER: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Clone)]
-pub(crate) struct Submitter(Publisher);
+#[derive(Debug)]
+pub(crate) struct Submitter {
+    publisher: Publisher,
+    /// Whether the last submission that ended got no answer from the queue.
+    silent: AtomicBool,
+    /// The turn to try a queue that is known to be away. Whoever has no turn is refused at once,
+    /// because a submission that waits occupies a thread of the web service that others need.
+    turn: Semaphore,
+}
 
 impl Submitter {
     pub(crate) async fn connect(
@@ -34,28 +45,43 @@ impl Submitter {
             let link = link.clone();
             async move |ready| link.follow(&ready).await
         });
-        Ok((Self(Publisher::new(client, link)), driver))
+        let submitter = Self {
+            publisher: Publisher::new(client, link),
+            silent: AtomicBool::new(false),
+            turn: Semaphore::new(1),
+        };
+        Ok((submitter, driver))
     }
 
     pub(crate) async fn submit(&self, job: &Job) -> Result<(), SubmitError> {
-        let timeout = if self.0.link().is_away_for(AWAY_AFTER) {
-            AWAY_TIMEOUT
+        let (_turn, timeout) = if self.is_away() {
+            let turn = self.turn.try_acquire().map_err(|_taken| {
+                SubmitError::Unreachable(Box::new(io::Error::from(io::ErrorKind::TimedOut)))
+            })?;
+            (Some(turn), TRY_TIMEOUT)
         } else {
-            SUBMIT_TIMEOUT
+            (None, SUBMIT_TIMEOUT)
         };
-        let subject = super::subjects::of_lane(job.lane());
-        self.0
+        let stored = self
+            .publisher
             .store(
-                subject,
+                subjects::of_lane(job.lane()),
                 &job.id.to_string(),
                 &to_json(job).into(),
                 Some(Instant::now() + timeout),
             )
-            .await
-            .map_err(|error| match error {
-                StoreError::Full => SubmitError::Full,
-                StoreError::TooLong(cause) => SubmitError::TooLong(cause),
-                StoreError::TimedOut(cause) => SubmitError::Unreachable(cause),
-            })
+            .await;
+        let silent = matches!(stored, Err(StoreError::TimedOut(_)));
+        self.silent.store(silent, Ordering::Relaxed);
+        stored.map_err(|error| match error {
+            StoreError::Full => SubmitError::Full,
+            StoreError::TooLong(cause) => SubmitError::TooLong(cause),
+            StoreError::TimedOut(cause) => SubmitError::Unreachable(cause),
+        })
+    }
+
+    /// Whether the queue is known not to answer.
+    fn is_away(&self) -> bool {
+        self.silent.load(Ordering::Relaxed) || self.publisher.link().is_away_for(AWAY_AFTER)
     }
 }

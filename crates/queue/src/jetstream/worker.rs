@@ -17,17 +17,20 @@ use super::{
     jobs::{Consumer, Jobs},
     link,
     options::JetStreamOptions,
-    publisher::{Publisher, StoreError},
+    publisher::Publisher,
     subjects, sweeper,
 };
 use crate::{
     Driver,
     backoff::Backoff,
     error::PublishError,
-    limits::{DEDUPLICATION_WINDOW, MAX_JOBS_PER_LANE},
+    limits::{JOB_ID_WINDOW, MAX_JOBS_PER_LANE},
 };
 
 const STREAM: &str = "JOBS";
+
+/// The most messages of one lane.
+const MAX_MESSAGES_PER_LANE: i64 = MAX_JOBS_PER_LANE as i64 + sweeper::MAX_DONE_JOBS.cast_signed();
 
 /// After how long without a sign of life from its worker a job is delivered to another one.
 const ACK_WAIT: Duration = Duration::from_secs(10);
@@ -35,15 +38,18 @@ const ACK_WAIT: Duration = Duration::from_secs(10);
 /// The stream of jobs. To JetStream it is a stream of limits, from which done jobs are swept many at a
 /// time. JetStream's own work queues remove each message with its ack, and if an ack means "on disk",
 /// every removal is one more write to wait for (docs/adr/0013).
-fn stream() -> Config {
+fn stream(replicas: u8) -> Config {
     Config {
         name: STREAM.into(),
         subjects: Lane::ALL.map(|lane| subjects::of_lane(lane).into()).into(),
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
         discard: DiscardPolicy::New,
-        max_messages: MAX_JOBS_PER_LANE.into(),
-        duplicate_window: DEDUPLICATION_WINDOW,
+        // Each lane has its own limit, of jobs that wait and of those that are kept after they are done.
+        max_messages_per_subject: MAX_MESSAGES_PER_LANE,
+        discard_new_per_subject: true,
+        duplicate_window: JOB_ID_WINDOW,
+        num_replicas: replicas.into(),
         ..Config::default()
     }
 }
@@ -65,6 +71,8 @@ fn consumer(lane: Lane) -> pull::Config {
 pub(crate) struct Worker {
     publisher: Publisher,
     lanes: Lanes,
+    replicas: u8,
+    job_id_window: Duration,
 }
 
 /// What the driver and the takers of jobs share about each lane.
@@ -114,6 +122,8 @@ impl Worker {
                 small: LaneState::new(),
                 large: LaneState::new(),
             },
+            replicas: options.replicas,
+            job_id_window: options.job_id_window,
         };
         let driven = worker.clone();
         let driver = Driver::new(async move |ready| driven.drive(&ready).await);
@@ -122,7 +132,12 @@ impl Worker {
 
     pub(crate) fn jobs(&self, lane: Lane) -> Jobs {
         let state = self.lanes.get(lane);
-        Jobs::new(lane, state.consumer.subscribe(), Arc::clone(&state.acked))
+        Jobs::new(
+            lane,
+            state.consumer.subscribe(),
+            self.publisher.clone(),
+            Arc::clone(&state.acked),
+        )
     }
 
     pub(crate) async fn publish(
@@ -130,16 +145,7 @@ impl Worker {
         audience: &Audience,
         event: &Event,
     ) -> Result<(), PublishError> {
-        let subject = subjects::of_audience(audience);
-        let (id, payload) = (event.message_id().to_string(), event.encode());
-        let mut backoff = Backoff::default();
-        loop {
-            match self.publisher.store(&subject, &id, &payload, None).await {
-                Ok(()) => return Ok(()),
-                Err(StoreError::TooLong(cause)) => return Err(PublishError::TooLong(cause)),
-                Err(StoreError::Full | StoreError::TimedOut(_)) => backoff.wait().await,
-            }
-        }
+        self.publisher.publish(audience, event).await
     }
 
     /// Declares the stream and its consumers over every connection, and sweeps.
@@ -165,7 +171,10 @@ impl Worker {
         ready: &watch::Sender<bool>,
     ) -> Result<Infallible, async_nats::Error> {
         let context = self.publisher.context();
-        context.create_or_update_stream(stream()).await?;
+        link::check_server(&context.client())?;
+        context
+            .create_or_update_stream(stream(self.replicas))
+            .await?;
         for lane in Lane::ALL {
             let consumer = context
                 .create_consumer_on_stream(consumer(lane), STREAM)
@@ -185,6 +194,7 @@ impl Worker {
         context: &jetstream::Context,
         lane: Lane,
     ) -> Result<Infallible, async_nats::Error> {
-        sweeper::sweep(context, STREAM, lane, &self.lanes.get(lane).acked).await
+        let acked = &self.lanes.get(lane).acked;
+        sweeper::sweep(context, STREAM, lane, self.job_id_window, acked).await
     }
 }

@@ -52,7 +52,7 @@ impl Cursor {
         since: Option<u64>,
     ) -> Option<Self> {
         let mut locked = tail.lock();
-        let head = locked.head()?;
+        let end = locked.end()?;
         let news = audiences
             .iter()
             .map(|audience| locked.listen(audience))
@@ -65,8 +65,8 @@ impl Cursor {
             audiences: audiences.to_vec(),
             wanted,
             era,
-            position: since.unwrap_or(head),
-            may_be_ahead: since.is_some_and(|since| since > head),
+            position: since.unwrap_or(end),
+            may_be_ahead: since.is_some_and(|since| since > end),
             news,
         })
     }
@@ -107,10 +107,14 @@ impl Cursor {
                         .0
                         .ok();
                 }
-                (Look::Elsewhere, _) => {
-                    self.era = self.tail.lock().era();
-                    self.position = 0;
-                    return Item::Gap(0);
+                (Look::Elsewhere { era, floor }, history) => {
+                    let before_first = match history {
+                        None => floor,
+                        Some(history) => history.held().await.first.saturating_sub(1),
+                    };
+                    self.era = era;
+                    self.position = before_first;
+                    return Item::Gap(before_first);
                 }
                 (Look::Behind { floor, .. }, None) => {
                     self.position = floor;
@@ -139,7 +143,7 @@ impl Cursor {
     /// is gone, and another one has begun.
     async fn end_if_ahead(&self) -> Option<u64> {
         match &self.history {
-            None => self.tail.lock().head(),
+            None => self.tail.lock().end(),
             Some(history) => {
                 let held = history.held().await;
                 (held.last < self.position).then_some(held.first.saturating_sub(1))

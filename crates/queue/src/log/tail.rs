@@ -8,7 +8,7 @@ use std::{
 use protocol::{Audience, event::Kind};
 use tokio::{sync::watch, time::Instant};
 
-use super::{entry::Entry, retention::Retention};
+use super::{entry::Entry, history::Held, retention::Retention};
 
 /// What an entry costs besides its message, in bytes: its place in two queues, and its fields.
 const ENTRY_OVERHEAD: usize = 192;
@@ -18,8 +18,11 @@ const ENTRY_OVERHEAD: usize = 192;
 #[derive(Debug)]
 pub(super) struct Tail {
     retention: Retention,
-    /// The place of the last event, once it is known.
+    /// Everything up to here was appended, or lies before the tail. `None` before the tail has begun.
     head: Option<u64>,
+    /// The place of the last event that is known to exist. It is after `head` while older events are
+    /// still being appended.
+    end: u64,
     /// How many logs came before this one. A queue that lost its disk begins another log.
     era: u64,
     /// The place of the last event that was evicted.
@@ -46,8 +49,9 @@ pub(super) enum Look {
     Found(Arc<Entry>),
     /// Everything up to `head` was read.
     UpToDate { head: u64 },
-    /// The cursor's place belongs to a log that is gone.
-    Elsewhere,
+    /// The cursor's place belongs to a log that is gone. The tail holds everything after `floor` of
+    /// the log of `era`.
+    Elsewhere { era: u64, floor: u64 },
     /// The next event was evicted. The tail holds everything after `floor` up to `head`.
     Behind { floor: u64, head: u64 },
 }
@@ -57,6 +61,7 @@ impl Tail {
         Self {
             retention,
             head: None,
+            end: 0,
             era: 0,
             floor: 0,
             bytes: 0,
@@ -65,20 +70,39 @@ impl Tail {
         }
     }
 
-    pub(super) fn head(&self) -> Option<u64> {
-        self.head
+    /// The place of the last event that is known to exist.
+    pub(super) fn end(&self) -> Option<u64> {
+        self.head.map(|head| head.max(self.end))
     }
 
     pub(super) fn era(&self) -> u64 {
         self.era
     }
 
-    /// Empties the tail and lets it begin after `seq`. If that lies before its current end, this is
-    /// another log.
-    pub(super) fn begin(&mut self, seq: u64) {
-        if self.head.is_some_and(|head| seq < head) {
+    /// See [`Log::connect`](super::Log::connect).
+    pub(super) fn connect(&mut self, held: Held, start: u64) -> u64 {
+        match self.head {
+            // The log goes on from the tail.
+            Some(head) if held.first <= head + 1 && head <= held.last => {
+                self.end = held.last;
+                head
+            }
+            // This is the first connection, or the events after the tail are gone, perhaps because
+            // the log was lost.
+            _ => {
+                self.begin(start, held.last);
+                start
+            }
+        }
+    }
+
+    /// Empties the tail and lets it begin after `seq`, in a log whose last event is at `end`. If the
+    /// log ends before the tail's current end, it is another log.
+    pub(super) fn begin(&mut self, seq: u64, end: u64) {
+        if self.end().is_some_and(|known| end < known) {
             self.era += 1;
         }
+        self.end = end;
         self.by_age.clear();
         self.bytes = 0;
         self.head = Some(seq);
@@ -98,9 +122,10 @@ impl Tail {
             return;
         }
         if entry.seq > head + 1 {
-            self.begin(entry.seq - 1);
+            self.begin(entry.seq - 1, self.end.max(entry.seq));
         }
         self.head = Some(entry.seq);
+        self.end = self.end.max(entry.seq);
         self.bytes += cost(&entry);
         let entry = Arc::new(entry);
         let channel = channel(&mut self.channels, &entry.audience, self.floor);
@@ -155,7 +180,10 @@ impl Tail {
         position: u64,
     ) -> Look {
         if era != self.era {
-            return Look::Elsewhere;
+            return Look::Elsewhere {
+                era: self.era,
+                floor: self.floor,
+            };
         }
         let channels = || {
             audiences
@@ -229,7 +257,7 @@ mod tests {
 
     fn tail(entries: impl IntoIterator<Item = Entry>) -> Tail {
         let mut tail = Tail::new(RETENTION);
-        tail.begin(0);
+        tail.begin(0, 0);
         for entry in entries {
             tail.append(entry, Instant::now());
         }
@@ -240,7 +268,7 @@ mod tests {
         match look {
             Look::Found(entry) => Some(entry.seq),
             Look::UpToDate { .. } => None,
-            Look::Behind { .. } | Look::Elsewhere => panic!("not in the tail"),
+            Look::Behind { .. } | Look::Elsewhere { .. } => panic!("not in the tail"),
         }
     }
 
@@ -324,16 +352,50 @@ mod tests {
     #[test]
     fn a_log_that_begins_again_is_another_one() {
         let mut tail = tail([entry(1, Audience::Public), entry(2, Audience::Public)]);
-        tail.begin(1);
+        tail.begin(1, 1);
         assert!(matches!(
             tail.look(&[Audience::Public], |_| true, 0, 2),
-            Look::Elsewhere
+            Look::Elsewhere { era: 1, floor: 1 }
         ));
         tail.append(entry(2, Audience::Public), Instant::now());
         assert_eq!(
             found(tail.look(&[Audience::Public], |_| true, 1, 1)),
             Some(2)
         );
+    }
+
+    #[test]
+    fn a_tail_that_is_filled_from_the_past_knows_the_end_of_the_log() {
+        let mut tail = Tail::new(RETENTION);
+        let held = Held {
+            first: 11,
+            last: 20,
+        };
+        assert_eq!(tail.connect(held, 15), 15);
+        assert_eq!(tail.end(), Some(20));
+        tail.append(entry(16, Audience::Public), Instant::now());
+        assert_eq!(tail.end(), Some(20));
+        assert_eq!(
+            found(tail.look(&[Audience::Public], |_| true, 0, 15)),
+            Some(16)
+        );
+        assert_eq!(found(tail.look(&[Audience::Public], |_| true, 0, 20)), None);
+    }
+
+    #[test]
+    fn a_tail_goes_on_after_its_last_event_if_the_log_does() {
+        let mut tail = tail([entry(1, Audience::Public), entry(2, Audience::Public)]);
+        assert_eq!(tail.connect(Held { first: 1, last: 9 }, 5), 2);
+        assert_eq!(
+            found(tail.look(&[Audience::Public], |_| true, 0, 0)),
+            Some(1)
+        );
+        // The events between are gone.
+        assert_eq!(tail.connect(Held { first: 4, last: 9 }, 5), 5);
+        assert!(matches!(
+            tail.look(&[Audience::Public], |_| true, 0, 2),
+            Look::Behind { floor: 5, .. }
+        ));
     }
 
     #[test]

@@ -19,7 +19,7 @@ const SUBMIT_LIMIT: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_stream_refuses_a_job() {
-    let mut stage = Stage::jetstream().await;
+    let mut stage = Stage::forgetful().await;
     let mut jobs = stage.worker.jobs(Lane::Small);
     let delivery = stage.deliver(&mut jobs, &job(1)).await;
     let (client, _) = client(stage.server(), "calculator").await;
@@ -31,23 +31,20 @@ async fn a_full_stream_refuses_a_job() {
         .cached_info()
         .config
         .clone();
-    assert_eq!(
-        (config.discard, config.max_messages),
-        (DiscardPolicy::New, 100_000)
-    );
-    config.max_messages = 1;
+    assert_eq!(config.discard, DiscardPolicy::New);
+    config.max_messages_per_subject = 1;
     context.update_stream(config).await.unwrap();
     assert!(matches!(
         stage.submitter.submit(&job(2)).await,
         Err(SubmitError::Full)
     ));
     delivery.ack().await;
-    stage.deliver(&mut jobs, &job(2)).await;
+    stage.submit(&job(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn done_jobs_leave_the_stream_and_others_stay() {
-    let mut stage = Stage::jetstream().await;
+    let mut stage = Stage::forgetful().await;
     let mut small = stage.worker.jobs(Lane::Small);
     let mut large = stage.worker.jobs(Lane::Large);
     let _underway = stage.deliver(&mut large, &job(1_000_001)).await;
@@ -197,20 +194,23 @@ async fn events_that_the_stream_no_longer_holds_are_a_gap() {
         .clone();
     config.max_messages = 1;
     context.update_stream(config).await.unwrap();
-    // Another process, whose tail begins at the end of the stream. It declares the stream as it was
-    // before, which brings no message back.
+    let last = context
+        .get_stream("RESULTS")
+        .await
+        .unwrap()
+        .cached_info()
+        .state
+        .last_sequence;
+    // Another process. It declares the stream as it was before, which brings no message back.
     let (reader, _driver) = reader(stage.server()).await;
-    let mut cursor = reader
-        .cursor(&[Audience::Public], |_| true, Some(0))
-        .unwrap();
-    assert_eq!(cursor.next().await, Item::Gap(2));
-    assert_eq!(entry(&mut cursor).await.0, 3);
-    // A reader that comes from another log, after the end of this one, gets one gap as well.
-    let mut cursor = reader
-        .cursor(&[Audience::Public], |_| true, Some(9))
-        .unwrap();
-    assert_eq!(cursor.next().await, Item::Gap(2));
-    assert_eq!(entry(&mut cursor).await.0, 3);
+    // The first place lies before the log and the second one after it. Each is one gap.
+    for since in [0, last + 9] {
+        let mut cursor = reader
+            .cursor(&[Audience::Public], |_| true, Some(since))
+            .unwrap();
+        assert_eq!(cursor.next().await, Item::Gap(last - 1));
+        assert_eq!(entry(&mut cursor).await.0, last);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 
 mod faults;
 mod permissions;
+mod promises;
 mod stage;
 
 use std::num::NonZeroUsize;

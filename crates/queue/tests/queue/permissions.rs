@@ -106,7 +106,10 @@ async fn a_consumer_of_jobs_cannot_deliver_into_the_log() {
         .publish(&Audience::Public, &event)
         .await
         .unwrap();
-    assert_eq!(entry(&mut cursor).await, (1, event));
+    assert_eq!(entry(&mut cursor).await.1, event);
+    let (client, _) = self::client(stage.server(), "websocket").await;
+    let stream = jetstream::new(client).get_stream("RESULTS").await.unwrap();
+    assert_eq!(stream.cached_info().state.messages, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

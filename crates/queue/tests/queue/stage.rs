@@ -1,6 +1,6 @@
 //! The queue as its three roles see it.
 
-use std::{convert::Infallible, num::NonZeroUsize};
+use std::{convert::Infallible, num::NonZeroUsize, time::Duration};
 
 use protocol::{
     Audience, ClientToken, Event, Job,
@@ -39,14 +39,25 @@ impl Stage {
     }
 
     pub(crate) async fn jetstream() -> Self {
+        Self::with_job_id_window(Duration::from_secs(120)).await
+    }
+
+    /// A queue that forgets a job as soon as it is done.
+    pub(crate) async fn forgetful() -> Self {
+        Self::with_job_id_window(Duration::ZERO).await
+    }
+
+    async fn with_job_id_window(job_id_window: Duration) -> Self {
         let server = NatsServer::start();
+        let calculator = JetStreamOptions {
+            job_id_window,
+            ..options(&server, "calculator")
+        };
         let connect = "a valid address";
         let (submitter, submitter_driver) = Submitter::connect(&options(&server, "web"))
             .await
             .expect(connect);
-        let (worker, worker_driver) = Worker::connect(&options(&server, "calculator"))
-            .await
-            .expect(connect);
+        let (worker, worker_driver) = Worker::connect(&calculator).await.expect(connect);
         let (reader, reader_driver) = Reader::connect(&options(&server, "websocket"))
             .await
             .expect(connect);
@@ -107,7 +118,9 @@ async fn ready(drivers: impl IntoIterator<Item = Driver>) -> JoinSet<Infallible>
 
 pub(crate) fn options(server: &NatsServer, user: &str) -> JetStreamOptions {
     JetStreamOptions {
-        url: server.url().parse().expect("an address"),
+        urls: vec![server.url().parse().expect("an address")],
+        replicas: 1,
+        job_id_window: Duration::from_secs(120),
         password_file: server.password_file(user),
     }
 }

@@ -1,0 +1,210 @@
+//! What the queue promises across outages and overload, on a real server.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use async_nats::jetstream;
+use protocol::{Audience, Lane, event::Body};
+use queue::{Item, SubmitError};
+use testkit::{NatsServer, eventually, within};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+use uuid::Uuid;
+
+use crate::{
+    permissions::client,
+    stage::{Stage, entry, job, reader, result, take},
+};
+
+/// How long the answer to a submission may take.
+const SUBMIT_LIMIT: Duration = Duration::from_secs(2);
+
+/// The configuration of a stream, as its declaring service sees it.
+async fn config(server: &NatsServer, user: &str, stream: &str) -> jetstream::stream::Config {
+    let (client, _) = client(server, user).await;
+    let stream = jetstream::new(client).get_stream(stream).await;
+    stream.expect("a stream").cached_info().config.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_remembers_an_id_for_as_long_as_it_holds_its_event() {
+    let mut stage = Stage::jetstream().await;
+    let results = config(stage.server(), "websocket", "RESULTS").await;
+    assert_eq!(results.max_age, Duration::from_secs(600));
+    assert_eq!(results.duplicate_window, results.max_age);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_is_remembered_across_a_restart_after_its_job_is_done() {
+    let mut stage = Stage::jetstream().await;
+    let mut jobs = stage.worker.jobs(Lane::Small);
+    let (first, second) = (job(1), job(2));
+    stage.deliver(&mut jobs, &first).await.ack().await;
+    let (client, _) = client(stage.server(), "calculator").await;
+    let stream = jetstream::new(client).get_stream("JOBS").await.unwrap();
+    let swept = eventually("a job that is swept", async || {
+        (stream.get_info().await.unwrap().state.messages == 0).then_some(())
+    });
+    let early = timeout(Duration::from_secs(3), swept).await;
+    assert!(early.is_err(), "swept within three seconds");
+    stage.server().kill();
+    stage.server().restart();
+    stage.submit(&first).await;
+    stage.submit(&second).await;
+    assert_eq!(take(&mut jobs).await.job, second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_in_a_log_that_was_lost_is_a_gap() {
+    let mut stage = Stage::jetstream().await;
+    let mut cursor = stage.cursor(&[Audience::Public], None);
+    stage
+        .worker
+        .publish(&Audience::Public, &result(Uuid::now_v7()))
+        .await
+        .unwrap();
+    let (old, _) = entry(&mut cursor).await;
+    stage.server().kill();
+    stage.server().lose_disk();
+    stage.server().restart();
+    for _ in 0..5 {
+        stage
+            .worker
+            .publish(&Audience::Public, &result(Uuid::now_v7()))
+            .await
+            .unwrap();
+    }
+    let (reader, _driver) = reader(stage.server()).await;
+    let mut cursor = reader
+        .cursor(&[Audience::Public], |_| true, Some(old))
+        .unwrap();
+    let Item::Gap(place) = within("a gap", cursor.next()).await else {
+        panic!("no gap after {old}");
+    };
+    let (first, _) = entry(&mut cursor).await;
+    assert!(old < place && place < first, "{old} {place} {first}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_lane_does_not_shut_out_the_other() {
+    let mut stage = Stage::jetstream().await;
+    let (client, _) = client(stage.server(), "calculator").await;
+    let context = jetstream::new(client);
+    let mut config = config(stage.server(), "calculator", "JOBS").await;
+    assert_eq!(config.max_messages, -1);
+    assert!(config.max_messages_per_subject >= 100_000);
+    config.max_messages_per_subject = 1;
+    context.update_stream(config).await.unwrap();
+    stage.submit(&job(2_000_000)).await;
+    let refused = stage.submitter.submit(&job(2_000_001)).await;
+    assert!(matches!(refused, Err(SubmitError::Full)), "{refused:?}");
+    stage.submitter.submit(&job(1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_submission_is_answered_in_time_while_the_queue_hangs() {
+    const SUBMISSIONS: u64 = 300;
+    // As many as the web service has threads.
+    let threads = Arc::new(Semaphore::new(32));
+    let mut stage = Stage::jetstream().await;
+    stage.submit(&job(1)).await;
+    stage.server().pause();
+    let start = Instant::now();
+    let mut submissions = JoinSet::new();
+    for n in 0..SUBMISSIONS {
+        let (submitter, threads) = (stage.submitter.clone(), Arc::clone(&threads));
+        submissions.spawn(async move {
+            let _thread = threads.acquire_owned().await.unwrap();
+            (submitter.submit(&job(n)).await, start.elapsed())
+        });
+    }
+    for (answer, after) in submissions.join_all().await {
+        assert!(
+            matches!(answer, Err(SubmitError::Unreachable(_))),
+            "{answer:?}"
+        );
+        assert!(after < SUBMIT_LIMIT, "answered after {after:?}");
+    }
+    stage.server().resume();
+    eventually("a job that is taken", async || {
+        stage.submitter.submit(&job(2)).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_job_fails_if_its_id_can_be_read_and_is_removed_in_any_case() {
+    let mut stage = Stage::jetstream().await;
+    let mut cursor = stage.cursor(&[Audience::Public], None);
+    let mut jobs = stage.worker.jobs(Lane::Small);
+    let (client, _) = client(stage.server(), "web").await;
+    let id = Uuid::now_v7();
+    for payload in [
+        "not json".to_owned(),
+        format!(r#"{{"id":"{id}","n":"many"}}"#),
+    ] {
+        client.publish("jobs.small", payload.into()).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    let next = job(3);
+    stage.submit(&next).await;
+    // Neither malformed job is delivered, so the third one is the next.
+    let delivery = within("a job", jobs.take(NonZeroUsize::MIN)).await;
+    assert_eq!(delivery.job, next);
+    let (_, event) = entry(&mut cursor).await;
+    assert_eq!(event.id, id);
+    assert!(matches!(event.body, Body::Failed { .. }), "{event:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_resuming_readers_do_not_delay_a_live_one() {
+    const EVENTS: usize = 200;
+    const READERS: usize = 2_000;
+    const LIMIT: Duration = Duration::from_millis(100);
+    let mut stage = Stage::jetstream().await;
+    let mut cursor = stage.cursor(&[Audience::Public], None);
+    let mut publishing = JoinSet::new();
+    for _ in 0..EVENTS {
+        let worker = stage.worker.clone();
+        publishing.spawn(async move {
+            let event = result(Uuid::now_v7());
+            worker.publish(&Audience::Public, &event).await
+        });
+    }
+    for published in publishing.join_all().await {
+        published.unwrap();
+    }
+    let (first, _) = entry(&mut cursor).await;
+    // Another process starts, and all the readers of the first one come to it.
+    let (reader, _driver) = reader(stage.server()).await;
+    let mut live = reader.cursor(&[Audience::Public], |_| true, None).unwrap();
+    let mut resuming = JoinSet::new();
+    for _ in 0..READERS {
+        let mut cursor = reader
+            .cursor(&[Audience::Public], |_| true, Some(first))
+            .unwrap();
+        resuming.spawn(async move {
+            for _ in 1..EVENTS {
+                entry(&mut cursor).await;
+            }
+        });
+    }
+    let mut slowest = Duration::ZERO;
+    while !resuming.is_empty() {
+        let event = result(Uuid::now_v7());
+        stage
+            .worker
+            .publish(&Audience::Public, &event)
+            .await
+            .unwrap();
+        let published = Instant::now();
+        assert_eq!(entry(&mut live).await.1, event);
+        slowest = slowest.max(published.elapsed());
+        while let Some(resumed) = resuming.try_join_next() {
+            resumed.unwrap();
+        }
+    }
+    assert!(slowest < LIMIT, "a live event took {slowest:?}");
+}
