@@ -27,11 +27,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .or_else(|| thread::available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN);
     let mut progress = Progress::new();
-    let number = fibonacci::compute(args.n, threads.get(), &mut |fraction| {
-        progress.show(fraction);
-        ControlFlow::Continue(())
-    })
-    .with_context(|| format!("F({})", args.n))?;
+    let number = fibonacci::Options::new()
+        .threads(threads)
+        .on_progress(|fraction| {
+            progress.show(fraction);
+            ControlFlow::Continue(())
+        })
+        .compute(args.n)
+        .with_context(|| format!("F({})", args.n))?;
     drop(progress);
     output::write(args.out.as_deref(), number.pieces(PIECE_DIGITS))
 }

@@ -1,20 +1,22 @@
-//! Computes F(N) for random N until the time is over: `fuzz SECONDS [SEED]`.
+//! Computes F(N) for random N until the time is over: `fuzz SECONDS [SEED]`. It measures nothing.
 //!
-//! Each value is compared with binary doubling where that is quick, with its preview, and modulo a
-//! prime that the computation does not use; pieces of a random size are joined, and some runs are
-//! cancelled at a random fraction. The number of threads is random, too. A failure prints the seed
-//! and N.
+//! Each value is compared with its preview, with the result modulo a prime that the computation does
+//! not use, and, if N is small enough, with binary doubling. Its pieces of a random size are joined
+//! and compared with it. The number of threads is random, and some runs are cancelled at a random
+//! fraction. A failure prints the seed and N.
 
 use std::{
     env,
     error::Error,
     io::{Write, stdout},
+    num::NonZeroUsize,
     ops::ControlFlow,
     panic::{self, AssertUnwindSafe},
     time::{Duration, Instant, SystemTime},
 };
 
-use fibonacci::{Error::Cancelled, PREVIEW_DIGITS, compute, preview};
+use fastrand::Rng;
+use fibonacci::{Error::Cancelled, Options, PREVIEW_DIGITS, preview};
 use num_bigint::BigUint;
 
 const LARGEST: u64 = 30_000_000;
@@ -26,14 +28,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let time = Duration::from_secs(args.next().ok_or("SECONDS are missing")??);
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let seed = args.next().unwrap_or(Ok(clock.as_secs()))?;
-    let mut random = Random(seed);
+    let mut rng = Rng::with_seed(seed);
     let (start, mut count, mut digits) = (Instant::now(), 0_u64, 0);
     writeln!(stdout(), "seed {seed}")?;
     while start.elapsed() < time {
-        // As many N of each length in bits.
-        let bits = random.below(u64::from(LARGEST.ilog2()) + 2);
-        let n = random.below(1 << bits).min(LARGEST);
-        let checked = panic::catch_unwind(AssertUnwindSafe(|| check(n, &mut random)));
+        // Choose the length in bits first, so that small and large N are equally likely.
+        let bits = rng.u32(..LARGEST.ilog2() + 2);
+        let n = rng.u64(..1 << bits).min(LARGEST);
+        let checked = panic::catch_unwind(AssertUnwindSafe(|| check(n, &mut rng)));
         match checked {
             Ok(length) => digits += length,
             Err(_) => return Err(format!("seed {seed}: F({n}) failed").into()),
@@ -44,26 +46,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn check(n: u64, random: &mut Random) -> usize {
-    let threads = 1 + usize::try_from(random.below(4)).unwrap_or(0);
-    if random.below(8) == 0 {
-        let limit = random.below(100) as f64 / 100.0;
-        let result = compute(n, threads, &mut |fraction| {
+/// Returns the number of digits of F(n). Panics if anything is wrong with it.
+fn check(n: u64, rng: &mut Rng) -> usize {
+    let threads = NonZeroUsize::MIN.saturating_add(rng.usize(..4));
+    if rng.u8(..8) == 0 {
+        let limit = rng.f64();
+        let options = Options::new().threads(threads).on_progress(|fraction| {
             if fraction >= limit {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             }
         });
-        assert_eq!(result, Err(Cancelled));
+        assert_eq!(options.compute(n), Err(Cancelled));
     }
     let mut last = 0.0;
-    let number = compute(n, threads, &mut |fraction| {
+    let options = Options::new().threads(threads).on_progress(|fraction| {
         assert!((last..=1.0).contains(&fraction), "{last} before {fraction}");
         last = fraction;
         ControlFlow::Continue(())
-    })
-    .unwrap_or_else(|error| panic!("{error}"));
+    });
+    let number = options.compute(n).unwrap_or_else(|error| panic!("{error}"));
     let text = number.to_string();
     assert_eq!(number.digits(), text.len());
     let preview = preview(n);
@@ -71,8 +74,8 @@ fn check(n: u64, random: &mut Random) -> usize {
     assert_eq!(preview.digits, text.len() as u64);
     assert_eq!(preview.first, text[..shown]);
     assert_eq!(preview.last, text[text.len() - shown..]);
-    let size = 1 + usize::try_from(random.below(text.len() as u64)).unwrap_or(0);
-    let size = size.max(text.len() / 1000);
+    // A million pieces of a few digits would take most of the time.
+    let size = rng.usize(1..=text.len()).max(text.len() / 1000);
     assert!(number.pieces(size).collect::<String>() == text);
     let residue = text
         .bytes()
@@ -84,7 +87,7 @@ fn check(n: u64, random: &mut Random) -> usize {
     text.len()
 }
 
-/// F(n) modulo [`PRIME`] by powers of the matrix (1 1; 1 0).
+/// F(n) modulo [`PRIME`], from a power of the matrix (1 1; 1 0).
 fn by_matrix(n: u64) -> u64 {
     type Matrix = [u64; 4];
     fn product([a, b, c, d]: Matrix, [e, f, g, h]: Matrix) -> Matrix {
@@ -101,6 +104,7 @@ fn by_matrix(n: u64) -> u64 {
     power[1]
 }
 
+/// F(n), computed by doubling in binary.
 fn in_binary(n: u64) -> BigUint {
     let (mut f, mut next) = (BigUint::ZERO, BigUint::from(1_u8));
     for bit in (0..u64::BITS - n.leading_zeros()).rev() {
@@ -114,17 +118,4 @@ fn in_binary(n: u64) -> BigUint {
         };
     }
     f
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ z >> 31) % bound.max(1)
-    }
 }

@@ -1,8 +1,9 @@
-//! Zeroed memory for the large arrays: aligned to a cache line, on huge pages where there are any.
+//! Zeroed memory for the large arrays, aligned to cache lines and on huge pages where the system has
+//! them. Not a growable vector.
 #![allow(
     unsafe_code,
-    reason = "the standard library has no zeroed allocation with an alignment that leaves the \
-              pages untouched"
+    reason = "the standard library cannot allocate zeroed memory with a larger alignment without \
+              writing to every page"
 )]
 
 use std::{
@@ -11,31 +12,31 @@ use std::{
     hint::black_box,
     ops::{Deref, DerefMut},
     ptr::NonNull,
-    sync::{Mutex, PoisonError},
 };
 
-use crate::{Error, crew::Crew};
+use crate::{error::Error, executor::Executor};
 
 const CACHE_LINE_BYTES: usize = 64;
 const PAGE_BYTES: usize = 4 << 10;
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
-/// A type of which all bits zero is a value, without anything to drop.
+/// A type whose value may have all bits zero.
 ///
 /// # Safety
 ///
-/// Both must be true, and the alignment at most [`CACHE_LINE_BYTES`].
+/// A value whose bits are all zero must be valid, and the alignment must be at most
+/// [`CACHE_LINE_BYTES`].
 pub(crate) unsafe trait Zero: Copy + Send + Sync {
     /// The value whose bits are all zero.
     const ZERO: Self;
 }
 
-// SAFETY: an integer.
+// SAFETY: the integer 0 is valid, and its alignment is 4 bytes.
 unsafe impl Zero for i32 {
     const ZERO: Self = 0;
 }
 
-/// An array whose length is fixed when it is made.
+/// An array whose length is fixed at its creation.
 pub(crate) struct Buffer<T: Zero> {
     allocation: NonNull<u8>,
     layout: Layout,
@@ -43,7 +44,7 @@ pub(crate) struct Buffer<T: Zero> {
     len: usize,
 }
 
-// SAFETY: it owns its memory, as a `Vec<T>` does.
+// SAFETY: a buffer owns its memory, as a `Vec<T>` does.
 unsafe impl<T: Zero> Send for Buffer<T> {}
 // SAFETY: as above.
 unsafe impl<T: Zero> Sync for Buffer<T> {}
@@ -56,20 +57,20 @@ impl<T: Zero> Buffer<T> {
         } else {
             HUGE_PAGE_BYTES
         };
-        // An alignment that `calloc` has of itself, since for any other the memory would be
-        // written; the start is aligned by hand.
+        // For an alignment larger than that of `u128`, the allocator would write the zeros itself and
+        // thereby touch every page. So ask for up to `align` bytes more, and align the start here.
         let layout = Layout::array::<u128>((bytes + align) / 16 + 1)
-            .unwrap_or_else(|_| panic!("{bytes} bytes are more than an address can tell"));
-        // SAFETY: the layout is not empty.
+            .unwrap_or_else(|_| panic!("{bytes} bytes are more than the address space has"));
+        // SAFETY: the layout's size is not zero.
         let Some(allocation) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
             handle_alloc_error(layout)
         };
-        // SAFETY: the offset is below `align`, and that much was allocated beside the bytes.
+        // SAFETY: the offset is below `align`, and the allocation has `align` bytes more than `bytes`.
         let start = unsafe { allocation.add(allocation.align_offset(align)) };
         #[cfg(target_os = "linux")]
         if align == HUGE_PAGE_BYTES {
-            // SAFETY: the range lies in the allocation; the advice does not change its contents.
-            // That it was not taken has no consequence but time.
+            // SAFETY: the range lies in the allocation, and the advice does not change its contents.
+            // If the kernel does not take the advice, the computation is only slower.
             unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
         }
         Self {
@@ -88,31 +89,27 @@ impl<T: Zero> Buffer<T> {
         }
     }
 
-    /// Writes to every page, by all threads and with progress.
+    /// Writes to every page, on all threads and with progress.
     ///
-    /// The kernel zeroes a page when it is first written to. Columns reach every page of an array
-    /// at once, and would wait for all of them.
-    pub(crate) fn touch(&mut self, crew: &mut Crew<'_>) -> Result<(), Error> {
+    /// The kernel zeroes a page when it is first written to. A few columns of an array already
+    /// touch each of its pages, so without this the first of them would wait for the whole array.
+    pub(crate) fn touch(&mut self, executor: &mut Executor<'_>) -> Result<(), Error> {
         let (cost, len) = (Self::touch_cost(self.len), self.len as u64);
         if cost == 0 {
             return Ok(());
         }
-        let jobs: Vec<_> = self
-            .chunks_mut(HUGE_PAGE_BYTES / size_of::<T>())
-            .map(Mutex::new)
-            .collect();
-        crew.share(jobs.len(), |job, worker| {
-            let mut part = jobs[job].lock().unwrap_or_else(PoisonError::into_inner);
-            for page in part.chunks_mut(PAGE_BYTES / size_of::<T>()) {
+        let huge_pages = self.chunks_mut(HUGE_PAGE_BYTES / size_of::<T>()).collect();
+        executor.for_each(huge_pages, |huge_page, progress| {
+            for page in huge_page.chunks_mut(PAGE_BYTES / size_of::<T>()) {
                 page[0] = black_box(T::ZERO);
             }
-            worker.done(cost * part.len() as u64 / len);
+            progress.add(cost * huge_page.len() as u64 / len);
         })
     }
 
     /// Access for several threads, each to other elements.
-    pub(crate) fn shared(&mut self) -> Shared<'_, T> {
-        Shared { array: self }
+    pub(crate) fn disjoint(&mut self) -> Disjoint<'_, T> {
+        Disjoint { buffer: self }
     }
 }
 
@@ -120,21 +117,21 @@ impl<T: Zero> Deref for Buffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `len` elements from `start` lie in the allocation, aligned and with values.
+        // SAFETY: `len` elements from `start` on lie in the allocation, aligned and initialized.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 
 impl<T: Zero> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as in `deref`, and nobody else has access.
+        // SAFETY: as in `deref`, and `&mut self` excludes every other access.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 
 impl<T: Zero> Drop for Buffer<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with this layout.
+        // SAFETY: `zeroed` allocated it with this layout.
         unsafe { dealloc(self.allocation.as_ptr(), self.layout) }
     }
 }
@@ -153,28 +150,28 @@ impl<T: Zero + fmt::Debug> fmt::Debug for Buffer<T> {
     }
 }
 
-/// A buffer of which several threads write parts of their own.
-pub(crate) struct Shared<'a, T: Zero> {
-    array: &'a Buffer<T>,
+/// A buffer that several threads write at the same time, each to parts of its own.
+pub(crate) struct Disjoint<'a, T: Zero> {
+    buffer: &'a mut Buffer<T>,
 }
 
-// SAFETY: it gives out parts only through `part`, whose caller answers for their being disjoint.
-unsafe impl<T: Zero> Sync for Shared<'_, T> {}
+// SAFETY: elements are reached through `part` only, whose callers promise that parts are disjoint.
+unsafe impl<T: Zero> Sync for Disjoint<'_, T> {}
 
-impl<T: Zero> Shared<'_, T> {
+impl<T: Zero> Disjoint<'_, T> {
     /// `len` elements from `start` on.
     ///
     /// # Safety
     ///
-    /// While it lives, no other part with any of these elements may be asked for.
+    /// As long as the part is in use, no other part may have any of its elements.
     #[inline(always)]
     #[allow(
         clippy::mut_from_ref,
         reason = "the buffer is borrowed mutably for as long as `self` lives"
     )]
     pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
-        assert!(start <= self.array.len && len <= self.array.len - start);
-        // SAFETY: in bounds, and disjoint from every other part as the caller promises.
-        unsafe { std::slice::from_raw_parts_mut(self.array.start.as_ptr().add(start), len) }
+        assert!(start <= self.buffer.len && len <= self.buffer.len - start);
+        // SAFETY: the part is in bounds, and the caller promises that it overlaps no other.
+        unsafe { std::slice::from_raw_parts_mut(self.buffer.start.as_ptr().add(start), len) }
     }
 }

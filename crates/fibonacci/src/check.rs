@@ -1,21 +1,21 @@
-//! A finished value modulo two primes, against F(n) modulo the same.
+//! The check of a finished value: its residues modulo two primes, and those that F(n) must have. It
+//! does not decide what happens if they differ.
 
-use std::sync::Mutex;
-
-use crate::{Error, crew::Crew, transform::Base};
+use crate::{error::Error, executor::Executor, transform::Base};
 
 /// Two primes just below 2^[`BITS`].
 pub(crate) const PRIMES: [u64; 2] = [(1 << BITS) - 1, (1 << BITS) - 31];
 
 const BITS: u32 = 61;
 
-/// Terms that are summed before they are reduced: 2^6 products of 60 and of 61 bits have 127.
+/// How many terms are summed before the sum is reduced. A term is the product of a number of 60 bits
+/// and one of 61 bits, so a sum of 2^6 terms has at most 127 bits.
 const TERMS: usize = 64;
 
-/// Blocks of [`TERMS`] in one job, as a power of 2.
+/// The binary logarithm of the number of blocks in one task. A block has [`TERMS`] terms.
 const BLOCKS_LOG2: usize = 9;
 
-/// F(n) modulo each of [`PRIMES`], by doubling.
+/// F(n) modulo each of [`PRIMES`], computed by doubling.
 pub(crate) fn expected(n: u64) -> [u64; 2] {
     PRIMES.map(|p| {
         let (mut f, mut next) = (0, 1);
@@ -37,9 +37,14 @@ pub(crate) fn cost(digits: usize) -> u64 {
     2 * digits as u64
 }
 
-/// A number of canonical digits, the least significant first, modulo each of [`PRIMES`].
-pub(crate) fn residues(digits: &[i32], base: Base, crew: &mut Crew<'_>) -> Result<[u64; 2], Error> {
-    // Digits of one term, which has 60 bits at most.
+/// The residues of a number modulo each of [`PRIMES`]. Its digits are canonical, the least
+/// significant first.
+pub(crate) fn residues(
+    digits: &[i32],
+    base: Base,
+    executor: &mut Executor<'_>,
+) -> Result<[u64; 2], Error> {
+    // Several digits are joined into one term of at most 18 decimal digits, which has 60 bits.
     let joined = 18 / base.width as usize;
     let term_base = 10_u64.pow(base.width * (18 / base.width));
     let powers = PRIMES.map(|p| {
@@ -49,37 +54,34 @@ pub(crate) fn residues(digits: &[i32], base: Base, crew: &mut Crew<'_>) -> Resul
         }
         powers
     });
-    let job_len = (joined * TERMS) << BLOCKS_LOG2;
-    let parts: Vec<_> = digits
-        .chunks(job_len)
-        .map(|digits| (digits, Mutex::new([0; 2])))
-        .collect();
-    crew.share(parts.len(), |job, worker| {
-        let (digits, result) = &parts[job];
-        let part = match joined {
-            3 => part::<3>(digits, base, &powers),
-            _ => part::<4>(digits, base, &powers),
+    let task_len = (joined * TERMS) << BLOCKS_LOG2;
+    let mut parts = vec![[0; 2]; digits.len().div_ceil(task_len)];
+    let tasks = digits.chunks(task_len).zip(&mut parts).collect();
+    executor.for_each(tasks, |(digits, part), progress| {
+        *part = match joined {
+            3 => part_residues::<3>(digits, base, &powers),
+            _ => part_residues::<4>(digits, base, &powers),
         };
-        *result.lock().unwrap_or_else(|error| error.into_inner()) = part;
-        worker.done(cost(digits.len()));
+        progress.add(cost(digits.len()));
     })?;
     let mut residues = [0; 2];
-    let job_factors: [u64; 2] = std::array::from_fn(|i| {
+    let task_factors: [u64; 2] = std::array::from_fn(|i| {
         (0..BLOCKS_LOG2).fold(powers[i][TERMS], |power, _| {
             product(power, power, PRIMES[i])
         })
     });
-    for (_, part) in parts.into_iter().rev() {
-        let part = part.into_inner().unwrap_or_else(|error| error.into_inner());
+    for part in parts.into_iter().rev() {
         for i in 0..2 {
             let p = PRIMES[i];
-            residues[i] = (product(residues[i], job_factors[i], p) + part[i]) % p;
+            residues[i] = (product(residues[i], task_factors[i], p) + part[i]) % p;
         }
     }
     Ok(residues)
 }
 
-fn part<const JOINED: usize>(
+/// The residues of the number that the digits of one task make up. `powers` are those of the base of
+/// the terms, modulo each prime.
+fn part_residues<const JOINED: usize>(
     digits: &[i32],
     base: Base,
     powers: &[[u64; TERMS + 1]; 2],
@@ -108,6 +110,7 @@ fn part<const JOINED: usize>(
     residues
 }
 
+/// The number that these digits make up.
 #[inline(always)]
 fn join<const JOINED: usize>(digits: &[i32; JOINED], base: u64) -> u128 {
     let mut joined = 0;
@@ -123,18 +126,24 @@ fn product(a: u64, b: u64, p: u64) -> u64 {
 
 /// A value below 2^127 modulo one of [`PRIMES`].
 fn reduced(mut value: u128, p: u64) -> u64 {
-    // 2^61 is congruent to the small number that p lacks of it, at most 31: from 127 bits to 71,
-    // to 62, and to at most 2^61 + 31.
-    let lacking = u128::from((1 << BITS) - p);
+    // 2^61 is congruent to its difference from p, which is at most 31. Each round makes use of it:
+    // 127 bits become at most 71, then 62, and then the value is at most 2^61 + 31.
+    let difference = u128::from((1 << BITS) - p);
     for _ in 0..3 {
-        value = (value & ((1 << BITS) - 1)) + (value >> BITS) * lacking;
+        value = (value & ((1 << BITS) - 1)) + (value >> BITS) * difference;
     }
-    let value = u64::try_from(value).unwrap_or(u64::MAX);
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "at most 2^61 + 31, as computed above"
+    )]
+    let value = value as u64;
     if value >= p { value - p } else { value }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{num::NonZeroUsize, ops::ControlFlow};
+
     use super::*;
 
     #[test]
@@ -162,15 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn residues_of_a_long_number_are_those_of_its_digits_one_by_one() {
+    fn residues_of_a_long_number_agree_with_adding_digit_by_digit() {
+        let mut rng = fastrand::Rng::with_seed(1);
         for width in [4, 5, 6] {
             let base = Base::new(width);
             for len in [1, 2, 3, 63, 64, 65, 191, 192, 193, 1000, 300_000] {
-                let digits: Vec<i32> = (0..len)
-                    .map(|i| (i % 9_999 * 7919 + 1) % base.value)
-                    .collect();
-                let mut progress = |_| std::ops::ControlFlow::Continue(());
-                let mut crew = Crew::new(2, 1, &mut progress);
+                let digits: Vec<i32> = (0..len).map(|_| rng.i32(0..base.value)).collect();
+                let mut progress = |_| ControlFlow::Continue(());
+                let threads = NonZeroUsize::new(2).unwrap();
+                let mut executor = Executor::new(threads, 1, &mut progress);
                 let expected = PRIMES.map(|p| {
                     digits.iter().rev().fold(0, |sum, &digit| {
                         (product(sum, u64::from(base.value.unsigned_abs()), p)
@@ -179,7 +188,7 @@ mod tests {
                     })
                 });
                 assert_eq!(
-                    residues(&digits, base, &mut crew),
+                    residues(&digits, base, &mut executor),
                     Ok(expected),
                     "{len} in {base:?}"
                 );
@@ -188,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn fibonacci_numbers_modulo_the_primes_are_those_of_addition() {
+    fn expected_residues_agree_with_adding_neighbours() {
         let mut pair = [[0, 1]; 2];
         for n in 0..1000 {
             assert_eq!(expected(n), [pair[0][0], pair[1][0]], "F({n})");

@@ -1,22 +1,23 @@
-//! A finished number as decimal digits, formatted piece by piece.
+//! A finished number, formatted as decimal digits piece by piece. It has no arithmetic.
 
 use std::fmt;
 
 use crate::buffer::Buffer;
 
-/// A natural number in decimal, most significant digit first.
+/// A natural number that formats itself in decimal, most significant digit first.
 #[derive(Clone)]
 pub struct Decimal {
-    /// Base 10^width, the least significant first; none is negative, and none above `len` counts.
+    /// In base 10^width, the least significant limb first.
     limbs: Buffer<i32>,
+    /// How many of the limbs belong to the number. The others are 0.
     len: usize,
     width: usize,
     digits: usize,
 }
 
 impl Decimal {
-    /// A number of canonical limbs in base 10^width, width 4, 5, 6 or 9, the least significant
-    /// first; the last ones may be 0.
+    /// A number in base 10^width, where the width is 4, 5, 6 or 9. The least significant limb comes
+    /// first, no limb is negative, and the last limbs may be 0.
     pub(crate) fn new(limbs: Buffer<i32>, width: u32) -> Self {
         let len = limbs
             .iter()
@@ -37,28 +38,30 @@ impl Decimal {
         self.width
     }
 
-    /// How many decimal digits the number has; 0 has one.
+    /// How many decimal digits the number has. The number 0 has one.
     #[must_use]
     pub fn digits(&self) -> usize {
         self.digits
     }
 
-    /// The digits in pieces of `size`, the most significant first; the last may be shorter.
+    /// The digits in pieces of `size` digits, the most significant piece first. The last piece may
+    /// be shorter.
     ///
-    /// A piece is formatted when it is asked for, so the whole number is never held twice.
+    /// The iterator formats a piece when it yields it, so the text of the whole number is never in
+    /// memory.
     ///
     /// # Panics
     ///
-    /// If `size` is 0.
+    /// Panics if `size` is 0.
     pub fn pieces(&self, size: usize) -> impl ExactSizeIterator<Item = String> + '_ {
         assert!(size > 0, "a piece has at least one digit");
         (0..self.digits.div_ceil(size))
             .map(move |piece| self.format(piece * size, size.min(self.digits - piece * size)))
     }
 
-    /// `len` digits from the one at `start` on, counted from the most significant.
+    /// `len` digits from the index `start` on, where the most significant digit has the index 0.
     fn format(&self, start: usize, len: usize) -> String {
-        // Counted as if the first limb, too, had all its digits.
+        // From here on, count the leading zeros of the most significant limb as digits too.
         let start = start + self.len * self.width - self.digits;
         let (first, end) = (start / self.width, (start + len).div_ceil(self.width));
         let limbs = &self.limbs[self.len - end..self.len - first];
@@ -72,7 +75,7 @@ impl Decimal {
         let skipped = start - first * self.width;
         text.drain(..skipped);
         text.truncate(len);
-        String::from_utf8(text).unwrap_or_else(|_| unreachable!("digits are ASCII"))
+        String::from_utf8(text).expect("digits are ASCII")
     }
 }
 
@@ -92,7 +95,7 @@ static THREE_DIGITS: [[u8; 3]; 1000] = {
     table
 };
 
-/// Writes the limbs, the last first.
+/// Writes the digits of the limbs, the last limb first.
 fn write<const WIDTH: usize>(limbs: &[i32], text: &mut [u8]) {
     for (text, &limb) in text
         .as_chunks_mut::<WIDTH>()

@@ -1,55 +1,58 @@
-//! F(n) by doubling pairs of a Fibonacci and a Lucas number.
+//! F(n) for any n: by doubling pairs of a Fibonacci and a Lucas number, whose products `transform`
+//! computes.
 //!
-//! F(2k) = F(k) L(k), L(2k) = L(k)^2 - 2 (-1)^k, and one step on F(k+1) = (F(k) + L(k)) / 2,
-//! L(k+1) = (5 F(k) + L(k)) / 2. The last doubling needs one product only, for an odd n
-//! F(2k+1) = F(k) L(k+1) + (-1)^k.
+//! F(2k) = F(k) L(k), L(2k) = L(k)^2 - 2 (-1)^k. If the next bit of n is 1, one step on follows:
+//! F(k+1) = (F(k) + L(k)) / 2, L(k+1) = (5 F(k) + L(k)) / 2. The last doubling needs only one
+//! product, which for an odd n is that of F(2k+1) = F(k) L(k+1) + (-1)^k.
 
-use std::ops::ControlFlow;
+use std::{num::NonZeroUsize, ops::ControlFlow};
 
 use crate::{
-    Decimal, Error,
     buffer::Buffer,
     check,
-    crew::Crew,
+    decimal::Decimal,
+    error::Error,
+    executor::Executor,
     small,
     step::{step_cost, step_on},
-    transform::{Arrays, Base, Digits, Instructions, Memory, Multiplier, Plan, SHARED_LEN, add_at},
+    transform::{Arrays, Base, Form, Instructions, Memory, Multiplier, Plan, THREADED_LEN, add_at},
 };
 
-/// The largest n that schoolbook products are faster for.
+/// The largest n for which schoolbook products are faster than transforms.
 const LARGEST_SCHOOLBOOK: u64 = 16_000;
 
-/// Where the transforms begin: a pair with an index of about this comes from schoolbook products.
+/// The transforms start from a pair whose index is less than this. Schoolbook products compute it.
 const FIRST_PAIR: u64 = 4_000;
 
-/// The bases to try, as digits of one, each with the largest n that it is exact enough for: a
-/// coefficient is then within 0.15 of a whole number.
+/// The bases to try, in this order. Each is given by the decimal digits of one digit and by the
+/// largest n for which its products are accurate enough: their coefficients are within 0.15 of a
+/// whole number.
 const WIDTHS: [(u32, u64); 3] = [(6, 10_000_000), (5, 2_000_000_000), (4, u64::MAX)];
 
-/// A coefficient may be this far from a whole number; at one half it could be rounded wrongly.
+/// How far a coefficient may be from a whole number. From 1/2 on, it could be rounded wrongly.
 const LARGEST_ERROR: f64 = 0.25;
 
 /// log10 of the golden ratio, rounded up.
 const DIGITS_PER_INDEX: f64 = 0.208_987_640_249_979;
 
-/// What tests vary.
+/// How to compute, apart from the progress callback.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
-    pub(crate) threads: usize,
-    pub(crate) instructions: Instructions,
-    pub(crate) fault: Option<Fault>,
+    threads: NonZeroUsize,
+    instructions: Instructions,
+    #[cfg(test)]
+    fault: Option<tests::Fault>,
 }
 
-/// What to spoil in the base of so many digits; only tests do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), allow(dead_code, reason = "only tests make one"))]
-pub(crate) enum Fault {
-    /// A digit, after the first product.
-    Digit(u32),
-    /// The distance of a coefficient from a whole number.
-    Rounding(u32),
-    /// A digit in every base.
-    EveryBase,
+impl Settings {
+    pub(crate) fn new(threads: NonZeroUsize) -> Self {
+        Self {
+            threads,
+            instructions: Instructions::detect(),
+            #[cfg(test)]
+            fault: None,
+        }
+    }
 }
 
 pub(crate) fn compute(
@@ -68,7 +71,7 @@ pub(crate) fn compute(
             ControlFlow::Break(()) => Err(Error::Cancelled),
         };
     }
-    // What an attempt before has reported is not reported again.
+    // A second attempt starts from 0, but what is reported must not fall.
     let mut reported = 0.0;
     let mut rising = |fraction: f64| {
         reported = fraction.max(reported);
@@ -85,29 +88,35 @@ pub(crate) fn compute(
     Err(Error::Inexact)
 }
 
-/// The memory that [`compute`] needs, in bytes.
+/// The memory that [`compute`] needs at its peak, in bytes.
 pub(crate) fn memory_needed(n: u64) -> u64 {
-    // What a process has anyway, and what grows with no array.
+    // The memory of any process, and everything here that does not grow with n.
     const REST: u128 = 3 << 20;
     let width = WIDTHS.iter().find(|(_, largest)| n <= *largest);
     let base = Base::new(width.map_or(1, |&(width, _)| width));
     let last = Memory::of(len(index(n, 0), base));
     let before = Memory::of(len(index(n, 1), base));
     let digits = 4 * (2 * last.len + last.len.max(2 * before.len));
-    u64::try_from(REST + digits + 2 * last.array).unwrap_or(u64::MAX)
+    let needed = REST + digits + 2 * last.array;
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "limited to what fits, which is more than any machine has"
+    )]
+    let needed = needed.min(u64::MAX.into()) as u64;
+    needed
 }
 
-/// F(n) in one base.
+/// An attempt to compute F(n) in one base.
 struct Attempt<'a> {
     n: u64,
     base: Base,
     settings: Settings,
-    /// The bits of n below those of the first pair's index.
+    /// How many bits of n follow those of the first pair's index.
     shift: u32,
-    /// One for each of them, the most significant first.
+    /// A plan for each of these bits, the most significant first.
     plans: Vec<Plan>,
     room: Room,
-    crew: Crew<'a>,
+    executor: Executor<'a>,
 }
 
 impl<'a> Attempt<'a> {
@@ -136,8 +145,8 @@ impl<'a> Attempt<'a> {
             }
         }
         let threads = match plans.last() {
-            Some(last) if last.len() >= SHARED_LEN => settings.threads,
-            _ => 1,
+            Some(last) if last.len() >= THREADED_LEN => settings.threads,
+            _ => NonZeroUsize::MIN,
         };
         Self {
             n,
@@ -146,19 +155,19 @@ impl<'a> Attempt<'a> {
             shift,
             plans,
             room,
-            crew: Crew::new(threads, total, progress),
+            executor: Executor::new(threads, total, progress),
         }
     }
 
-    /// The value, or `None` if it is not exact.
+    /// Returns the value, or `None` if it is not exact.
     fn run(mut self) -> Result<Option<Decimal>, Error> {
         let base = self.base;
         let mut f = Buffer::zeroed(self.room.f);
         let mut l = Buffer::zeroed(self.room.l);
         let mut arrays = Arrays::new(self.room.groups);
-        f.touch(&mut self.crew)?;
-        l.touch(&mut self.crew)?;
-        arrays.touch(&mut self.crew)?;
+        f.touch(&mut self.executor)?;
+        l.touch(&mut self.executor)?;
+        arrays.touch(&mut self.executor)?;
         let first = self.n >> self.shift;
         {
             let (first_f, first_l) = small::pair(first);
@@ -174,9 +183,9 @@ impl<'a> Attempt<'a> {
                 base,
                 instructions: self.settings.instructions,
                 arrays: &mut arrays,
-                crew: &mut self.crew,
+                executor: &mut self.executor,
             };
-            let mut error = if last {
+            let error = if last {
                 if odd {
                     step_on::<false>(
                         &mut f,
@@ -184,12 +193,12 @@ impl<'a> Attempt<'a> {
                         len(k + 1, base),
                         multiplier.base,
                         multiplier.instructions,
-                        multiplier.crew,
+                        multiplier.executor,
                     )?;
                 }
                 let error = multiplier.product(&mut f, &l, len(k + u64::from(odd), base))?;
                 if odd {
-                    add_at(&mut f, 0, sign, base, Digits::Canonical);
+                    add_at(&mut f, 0, sign, base, Form::Canonical);
                 }
                 error
             } else {
@@ -202,17 +211,16 @@ impl<'a> Attempt<'a> {
                         len(2 * k + 1, base),
                         multiplier.base,
                         multiplier.instructions,
-                        multiplier.crew,
+                        multiplier.executor,
                     )?;
                 }
                 error
             };
-            match self.settings.fault {
-                Some(Fault::Rounding(width)) if width == base.width => error = 0.5,
-                Some(Fault::Digit(width)) if width == base.width && k == first => f[0] += 1,
-                Some(Fault::EveryBase) if k == first => f[0] += 1,
-                _ => {}
-            }
+            #[cfg(test)]
+            let error = match self.settings.fault {
+                Some(fault) => fault.inject(base, k == first, &mut f, error),
+                None => error,
+            };
             if error > LARGEST_ERROR {
                 return Ok(None);
             }
@@ -220,11 +228,11 @@ impl<'a> Attempt<'a> {
         }
         drop((arrays, l));
         let len = (len(self.n, base) + 1).min(f.len());
-        let exact = check::residues(&f[..len], base, &mut self.crew)? == check::expected(self.n);
-        if !exact {
+        let residues = check::residues(&f[..len], base, &mut self.executor)?;
+        if residues != check::expected(self.n) {
             return Ok(None);
         }
-        self.crew.finish()?;
+        self.executor.finish()?;
         Ok(Some(Decimal::new(f, base.width)))
     }
 }
@@ -234,8 +242,9 @@ impl<'a> Attempt<'a> {
 struct Room {
     /// Digits of F.
     f: usize,
-    /// Digits of L, which has no last product.
+    /// Digits of L, which the last doubling does not replace.
     l: usize,
+    /// Groups of the arrays of the transforms.
     groups: usize,
 }
 
@@ -251,19 +260,19 @@ impl Room {
     }
 }
 
-/// The index of the pair that is doubled for this bit of n.
+/// The largest index of the two factors of the doubling for this bit of n.
 fn index(n: u64, bit: u32) -> u64 {
     let k = n >> bit >> 1;
     // For the last bit of an odd n, L(k+1) is a factor.
     if bit == 0 { k + (n & 1) } else { k }
 }
 
-/// A number of digits that F(k) and L(k) have at most, balanced ones included.
+/// An upper bound for the number of digits of F(k) and L(k), also of balanced digits.
 fn len(k: u64, base: Base) -> usize {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a length that fits into memory, and if not, no array can be made"
+        reason = "if the length exceeds the address space, the arrays cannot be allocated anyway"
     )]
     let digits = (k as f64 * DIGITS_PER_INDEX) as usize + 1;
     digits.div_ceil(base.width as usize) + 1
@@ -275,12 +284,32 @@ mod tests {
 
     const N: u64 = 123_456;
 
-    fn settings() -> Settings {
-        Settings {
-            threads: 1,
-            instructions: Instructions::best(),
-            fault: None,
+    /// What to spoil in an attempt.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) enum Fault {
+        /// A digit after the first product, in the base of this width.
+        Digit(u32),
+        /// The distance of a coefficient from a whole number, in the base of this width.
+        Rounding(u32),
+        /// A digit after the first product, in every base.
+        EveryBase,
+    }
+
+    impl Fault {
+        /// Spoils a product, and returns the error to go on with.
+        pub(super) fn inject(self, base: Base, first: bool, f: &mut [i32], error: f64) -> f64 {
+            match self {
+                Self::Rounding(width) if width == base.width => return 0.5,
+                Self::Digit(width) if width == base.width && first => f[0] += 1,
+                Self::EveryBase if first => f[0] += 1,
+                _ => {}
+            }
+            error
         }
+    }
+
+    fn settings() -> Settings {
+        Settings::new(NonZeroUsize::MIN)
     }
 
     fn value(n: u64, settings: Settings) -> Decimal {
@@ -288,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_digit_or_an_inexact_product_is_done_again_in_a_smaller_base() {
+    fn a_wrong_digit_or_an_inexact_product_leads_to_a_smaller_base() {
         let right = value(N, settings());
         assert_eq!(right.width(), 6);
         for (fault, width) in [
@@ -326,8 +355,8 @@ mod tests {
     fn all_instructions_and_numbers_of_threads_give_the_same_value() {
         for n in [20_000, 20_001, 99_999, 1_000_001, 1_234_567] {
             let right = value(n, settings());
-            for instructions in [Instructions::Portable, Instructions::best()] {
-                for threads in [1, 2, 3, 8] {
+            for instructions in Instructions::all() {
+                for threads in [1, 2, 3, 8].map(|threads| NonZeroUsize::new(threads).unwrap()) {
                     let settings = Settings {
                         threads,
                         instructions,
@@ -340,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_base_is_exact_enough_for_all_that_it_is_tried_for() {
+    fn the_first_base_is_exact_up_to_its_largest_n() {
         for n in [8_388_607, 9_999_999, 10_000_000] {
             assert_eq!(value(n, settings()).width(), 6, "F({n})");
         }

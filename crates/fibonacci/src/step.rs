@@ -1,74 +1,70 @@
-//! From F(k) and L(k) to F(k+1) = (F(k) + L(k)) / 2 and L(k+1) = (5 F(k) + L(k)) / 2, in balanced
-//! digits.
+//! The step from F(k) and L(k) to F(k+1) = (F(k) + L(k)) / 2 and L(k+1) = (5 F(k) + L(k)) / 2, in
+//! balanced digits. Doubling k is the business of `doubling`.
 //!
-//! The base is even, so whether a digit leaves a half to the one below it can be seen from that
-//! digit alone, and the same for what it carries to the one above it once the half is in. So there
-//! is no chain of carries, and parts of the numbers need of each other only what is at their edges.
-
-use std::sync::{Mutex, PoisonError};
+//! The base is even. So whether halving a digit adds half the base to the digit below depends on that
+//! digit alone, and so does what a halved digit carries to the digit above. There is no chain of
+//! carries, and the parts of a number depend on each other only through the digits at their edges.
 
 use crate::{
-    Error,
-    crew::Crew,
+    error::Error,
+    executor::Executor,
     transform::{Base, Instructions, Kernel, Lanes},
 };
 
-/// Digits in one job.
-const PART: usize = 1 << 17;
+/// How many digits one task handles.
+const PART_LEN: usize = 1 << 17;
 
-/// Digits that are held in registers and the first cache while they are worked on.
-const BLOCK: usize = 256;
+/// How many digits are handled at a time, so that they stay in the first-level cache.
+const BLOCK_LEN: usize = 256;
 
 /// The cost of [`step_on`] for so many digits.
 pub(crate) fn step_cost(len: usize) -> u64 {
     len as u64
 }
 
-/// Replaces the digits of L(k) by those of L(k+1) and, for a PAIR, of F(k) by F(k+1).
+/// Replaces the digits of L(k) by those of L(k+1) and, if `BOTH`, those of F(k) by those of F(k+1).
 ///
-/// Both have at most `len` digits, and zeros above.
-pub(crate) fn step_on<const PAIR: bool>(
+/// Both numbers have at most `len` digits, and zeros above them.
+pub(crate) fn step_on<const BOTH: bool>(
     f: &mut [i32],
     l: &mut [i32],
     len: usize,
     base: Base,
     instructions: Instructions,
-    crew: &mut Crew<'_>,
+    executor: &mut Executor<'_>,
 ) -> Result<(), Error> {
     let len = len.min(f.len() - 1).min(l.len() - 1);
     let edges: Vec<_> = (0..len)
-        .step_by(PART)
+        .step_by(PART_LEN)
         .map(|start| {
             let below = match start.checked_sub(1) {
                 Some(i) => Carries::of(f[i], l[i], f[start] + l[start], base),
                 None => Carries { f: 0, l: 0 },
             };
-            let end = len.min(start + PART);
+            let end = len.min(start + PART_LEN);
             (below, f[end] + l[end])
         })
         .collect();
-    let parts: Vec<_> = f[..len]
-        .chunks_mut(PART)
-        .zip(l[..len].chunks_mut(PART))
-        .map(Mutex::new)
-        .collect();
-    crew.share(parts.len(), |job, worker| {
-        let mut part = parts[job].lock().unwrap_or_else(PoisonError::into_inner);
-        let (f, l) = &mut *part;
-        let (below, above) = edges[job];
-        let cost = step_cost(f.len());
-        instructions.run(Part::<PAIR> {
+    let parts = f[..len]
+        .chunks_mut(PART_LEN)
+        .zip(l[..len].chunks_mut(PART_LEN))
+        .zip(edges)
+        .map(|((f, l), (below, above))| Part::<BOTH> {
             f,
             l,
             below,
             above,
             base,
-        });
-        worker.done(cost);
+        })
+        .collect();
+    executor.for_each(parts, |part, progress| {
+        let cost = step_cost(part.f.len());
+        instructions.run(part);
+        progress.add(cost);
     })
 }
 
-/// What a digit of F(k+1) and of L(k+1) carries to the one above.
+/// What a digit of F(k+1) and one of L(k+1) carry to the digits above them.
 #[derive(Debug, Clone, Copy)]
 struct Carries {
     f: i32,
@@ -76,7 +72,7 @@ struct Carries {
 }
 
 impl Carries {
-    /// From the digits of F(k) and L(k), and the sum of the two above them.
+    /// Computes them from the digits of F(k) and L(k), and the sum of the two digits above these.
     fn of(f: i32, l: i32, above: i32, base: Base) -> Self {
         Self {
             f: carry(halved(f + l, above, base), base),
@@ -85,13 +81,13 @@ impl Carries {
     }
 }
 
-/// Half of a sum of digits, with what is lent by the sum above it.
+/// Half of a sum of digits, rounded down, plus half the base if the sum above it is odd.
 #[inline(always)]
 fn halved(sum: i32, above: i32, base: Base) -> i32 {
     (sum >> 1) + (-(above & 1) & (base.value / 2))
 }
 
-/// At most twice the base must remain.
+/// What to carry from a digit whose absolute value is at most twice the base.
 #[inline(always)]
 fn carry(digit: i32, base: Base) -> i32 {
     let half = base.value / 2;
@@ -100,28 +96,30 @@ fn carry(digit: i32, base: Base) -> i32 {
     over - under
 }
 
-struct Part<'a, const PAIR: bool> {
+/// The step for some of the digits.
+struct Part<'a, const BOTH: bool> {
     f: &'a mut [i32],
     l: &'a mut [i32],
+    /// What the digits below this part carry into it.
     below: Carries,
-    /// The sum of the two digits above.
+    /// The sum of the two digits above this part.
     above: i32,
     base: Base,
 }
 
-impl<const PAIR: bool> Kernel for Part<'_, PAIR> {
+impl<const BOTH: bool> Kernel for Part<'_, BOTH> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        // Loops without a chain from one digit to the next, so that the compiler makes vectors.
+        // In each of these loops, no digit depends on the one before, so the compiler vectorizes them.
         let Self { f, l, base, .. } = self;
         let mut below = self.below;
-        let mut sums = [0; BLOCK + 1];
-        let (mut carries_f, mut carries_l) = ([0; BLOCK + 1], [0; BLOCK + 1]);
+        let mut sums = [0; BLOCK_LEN + 1];
+        let (mut carries_f, mut carries_l) = ([0; BLOCK_LEN + 1], [0; BLOCK_LEN + 1]);
         let mut start = 0;
         while start < f.len() {
-            let end = f.len().min(start + BLOCK);
+            let end = f.len().min(start + BLOCK_LEN);
             let len = end - start;
             let above = if end < f.len() {
                 f[end] + l[end]
@@ -142,7 +140,7 @@ impl<const PAIR: bool> Kernel for Part<'_, PAIR> {
             for i in 0..len {
                 l[i] += carries_l[i];
             }
-            if PAIR {
+            if BOTH {
                 for i in 0..len {
                     let digit = halved(sums[i], sums[i + 1], base);
                     carries_f[i + 1] = carry(digit, base);
@@ -163,36 +161,39 @@ impl<const PAIR: bool> Kernel for Part<'_, PAIR> {
 
 #[cfg(test)]
 mod tests {
-    use std::ops::ControlFlow;
+    use std::{num::NonZeroUsize, ops::ControlFlow};
 
     use super::*;
 
     #[test]
-    fn a_step_in_parts_is_the_step_in_one_go() {
+    fn a_step_in_parts_satisfies_its_definition() {
         const LEN: usize = 300_000;
+        let mut rng = fastrand::Rng::with_seed(1);
         for (width, instructions) in [4, 5, 6].into_iter().flat_map(|width| {
-            [Instructions::Portable, Instructions::best()].map(|kind| (width, kind))
+            Instructions::all()
+                .into_iter()
+                .map(move |kind| (width, kind))
         }) {
             let base = Base::new(width);
             let half = base.value / 2;
-            // Digits from one bound to the other, so that halves and carries cross the edges.
-            let digits = |factor: usize| -> Vec<i32> {
-                (0..=LEN)
-                    .map(|i| match i {
-                        LEN => 0,
-                        _ => {
-                            i32::try_from(i * factor % 1_000_003).unwrap() % (half + 1)
-                                * if i % 3 == 0 { -1 } else { 1 }
-                        }
-                    })
-                    .collect()
+            // Many digits are at the bounds, so that halves and carries cross the edges.
+            let mut digits = || -> Vec<i32> {
+                let digit = |_| match rng.u8(..4) {
+                    0 => half,
+                    1 => -half,
+                    _ => rng.i32(-half..=half),
+                };
+                (0..LEN).map(digit).chain([0]).collect()
             };
-            let (old_f, old_l) = (digits(7919), digits(104_729));
+            let (old_f, mut old_l) = (digits(), digits());
+            // The step divides by 2, so both numbers must be even or both odd.
+            old_l[0] = old_f[0];
             let (mut f, mut l) = (old_f.clone(), old_l.clone());
             let mut progress = |_| ControlFlow::Continue(());
-            let mut crew = Crew::new(3, 1, &mut progress);
-            step_on::<true>(&mut f, &mut l, LEN, base, instructions, &mut crew).unwrap();
-            // Twice the new digits less the old ones must carry to nothing.
+            let threads = NonZeroUsize::new(3).unwrap();
+            let mut executor = Executor::new(threads, 1, &mut progress);
+            step_on::<true>(&mut f, &mut l, LEN, base, instructions, &mut executor).unwrap();
+            // Twice the new number minus the old numbers is 0, up to what the topmost digit carries.
             for (new, factor) in [(&f, 1), (&l, 5)] {
                 let mut carry = 0;
                 for i in 0..LEN {

@@ -1,19 +1,21 @@
-//! What `memory_needed` says, against the peak of a process that does nothing else.
+//! Compares `memory_needed` with the peak memory of a process that only computes one number. Linux
+//! only, since the peak comes from `/proc`.
 #![cfg(target_os = "linux")]
 
-use std::{env, fs, ops::ControlFlow, process::Command};
+use std::{env, fs, num::NonZeroUsize, process::Command};
 
-use fibonacci::{compute, memory_needed};
+use fibonacci::{Options, memory_needed};
 
-/// Set for the process that computes: N and the number of threads.
+/// The environment variable that tells the child process N and the number of threads.
 const CHILD: &str = "FIBONACCI_MEMORY_OF";
 
 #[test]
 fn memory_needed_is_within_a_quarter_of_the_peak() {
     if let Ok(work) = env::var(CHILD) {
         let (n, threads) = work.split_once(' ').unwrap();
-        let (n, threads) = (n.parse().unwrap(), threads.parse().unwrap());
-        compute(n, threads, &mut |_| ControlFlow::Continue(())).unwrap();
+        let threads: NonZeroUsize = threads.parse().unwrap();
+        let number = Options::new().threads(threads).compute(n.parse().unwrap());
+        number.unwrap();
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         println!("peak: {}", peak.unwrap().trim());
@@ -28,7 +30,7 @@ fn memory_needed_is_within_a_quarter_of_the_peak() {
         (100_000_000, 1),
         (100_000_000, 2),
     ] {
-        // A process of its own, since a peak is never forgotten.
+        // Each in a process of its own, since the peak of a process never falls.
         let child = Command::new(env::current_exe().unwrap())
             .args([
                 "--exact",

@@ -1,18 +1,32 @@
-//! What the callback of `compute` is told, and what its answer does.
+//! Tests what the progress callback gets, and what happens when it returns `Break`. The values are
+//! tested in `values.rs`.
 
 use std::{
+    num::NonZeroUsize,
     ops::ControlFlow,
     time::{Duration, Instant},
 };
 
-use fibonacci::{Error, compute};
+use fibonacci::{Decimal, Error, Options};
 
 const N: u64 = 20_000_000;
 
+fn compute(
+    n: u64,
+    threads: usize,
+    callback: impl FnMut(f64) -> ControlFlow<()>,
+) -> Result<Decimal, Error> {
+    Options::new()
+        .threads(NonZeroUsize::new(threads).expect("at least one thread"))
+        .on_progress(callback)
+        .compute(n)
+}
+
+/// The fractions that the callback got, and when.
 fn reports(threads: usize) -> Vec<(f64, Duration)> {
     let start = Instant::now();
     let mut reports = Vec::new();
-    compute(N, threads, &mut |fraction| {
+    compute(N, threads, |fraction| {
         reports.push((fraction, start.elapsed()));
         ControlFlow::Continue(())
     })
@@ -31,7 +45,7 @@ fn progress_rises_to_one() {
 
 #[test]
 fn progress_comes_in_small_steps_and_follows_the_clock() {
-    // The machine does other things, too: the run that was disturbed least is looked at.
+    // Other work on the machine disturbs the timing, so the least disturbed of some runs counts.
     let least = (0..5)
         .map(|_| {
             let reports = reports(1);
@@ -50,7 +64,7 @@ fn progress_comes_in_small_steps_and_follows_the_clock() {
 }
 
 #[test]
-fn a_break_ends_the_work_at_once_wherever_it_is() {
+fn a_break_ends_the_computation_at_once_at_any_stage() {
     for threads in [1, 2] {
         for limit in [0.0, 0.3, 0.6, 0.9, 0.99] {
             let late = (0..3).map(|_| lateness(threads, limit)).min().unwrap();
@@ -59,10 +73,10 @@ fn a_break_ends_the_work_at_once_wherever_it_is() {
     }
 }
 
-/// How long after a break at this fraction the work ended.
+/// How long the computation goes on after a break at this fraction.
 fn lateness(threads: usize, limit: f64) -> Duration {
     let mut broken = None;
-    let result = compute(N, threads, &mut |fraction| {
+    let result = compute(N, threads, |fraction| {
         assert!(broken.is_none(), "called again after a break");
         if fraction < limit {
             return ControlFlow::Continue(());
@@ -75,10 +89,10 @@ fn lateness(threads: usize, limit: f64) -> Duration {
 }
 
 #[test]
-fn a_short_number_is_cancelled_too() {
+fn a_small_number_can_be_cancelled_too() {
     for n in [0, 100, 1000, 100_000] {
         let mut calls = 0;
-        let error = compute(n, 1, &mut |_| {
+        let error = compute(n, 1, |_| {
             calls += 1;
             ControlFlow::Break(())
         })

@@ -1,14 +1,14 @@
-//! F(N) and its preview against golden values of two other libraries, and against what they must
-//! satisfy.
+//! Compares F(N) and its preview with golden values from two other libraries, and tests identities
+//! that they must satisfy. Progress and cancellation are tested in `progress.rs`.
 
-use std::{ops::ControlFlow, time::Instant};
+use std::time::Instant;
 
-use fibonacci::{Decimal, PREVIEW_DIGITS, compute, memory_needed, preview};
+use fibonacci::{PREVIEW_DIGITS, fibonacci, memory_needed, preview};
 use num_bigint::BigUint;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-/// Written by `golden/generate.py`; its first line says what the columns are.
+/// `golden/generate.py` wrote this file, whose first line names the columns.
 const GOLDEN: &str = include_str!("golden/fibonacci.tsv");
 
 struct Golden {
@@ -36,11 +36,6 @@ fn golden() -> impl Iterator<Item = Golden> {
         })
 }
 
-fn fibonacci(n: u64) -> Decimal {
-    compute(n, 1, &mut |_| ControlFlow::Continue(()))
-        .unwrap_or_else(|error| panic!("F({n}): {error}"))
-}
-
 fn natural(n: u64) -> BigUint {
     fibonacci(n)
         .to_string()
@@ -54,7 +49,7 @@ fn sha256(text: &str) -> String {
 }
 
 #[test]
-fn every_golden_value_is_met_digit_for_digit() {
+fn every_golden_value_is_computed_digit_for_digit() {
     for golden in golden() {
         let number = fibonacci(golden.n);
         let text = number.to_string();
@@ -67,7 +62,7 @@ fn every_golden_value_is_met_digit_for_digit() {
 }
 
 #[test]
-fn the_first_three_hundred_are_what_addition_makes_them() {
+fn the_first_three_hundred_are_the_sums_of_their_predecessors() {
     let (mut current, mut next) = (BigUint::ZERO, BigUint::from(1_u8));
     for n in 0..300 {
         assert_eq!(fibonacci(n).to_string(), current.to_string(), "F({n})");
@@ -77,7 +72,7 @@ fn the_first_three_hundred_are_what_addition_makes_them() {
 }
 
 #[test]
-fn pieces_joined_are_the_number() {
+fn joined_pieces_are_the_number() {
     for n in [0, 10, 100, 1000, 12_345, 100_000] {
         let number = fibonacci(n);
         let text = number.to_string();
@@ -109,9 +104,9 @@ fn a_preview_has_the_length_and_the_ends_of_the_number() {
 }
 
 #[test]
-fn a_preview_of_a_number_that_nobody_can_hold_is_exact() {
-    // From 400 digits of (N log10(phi) - log10(5) / 2) in Python's decimal module, and from
-    // doubling modulo 10^20 in Python's integers.
+fn a_preview_of_a_number_too_large_to_compute_is_exact() {
+    // The lengths and first digits come from 400 digits of N log10(phi) - log10(5) / 2 in Python's
+    // decimal module, the last digits from doubling modulo 10^20 in Python's integers.
     let expected = [
         (
             100_000_000,
@@ -187,13 +182,13 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
 
     #[test]
-    fn the_sum_of_two_indices_is_the_sum_of_two_products(m in 1_u64..50_000, n in 1_u64..50_000) {
+    fn the_addition_formula_holds(m in 1_u64..50_000, n in 1_u64..50_000) {
         let right = natural(m) * natural(n + 1) + natural(m - 1) * natural(n);
         prop_assert_eq!(natural(m + n), right);
     }
 
     #[test]
-    fn neighbours_satisfy_cassini(n in 1_u64..100_000) {
+    fn cassinis_identity_holds(n in 1_u64..100_000) {
         let (square, product) = (natural(n).pow(2), natural(n - 1) * natural(n + 1));
         if n % 2 == 1 {
             prop_assert_eq!(product + 1_u8, square);

@@ -30,14 +30,17 @@ impl Computing {
         let cancelled = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&cancelled);
         let result = spawn_blocking(move || {
-            fibonacci::compute(n, threads.get(), &mut |done| {
-                fraction.send_replace(done);
-                if stop.load(Ordering::Relaxed) {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            })
+            fibonacci::Options::new()
+                .threads(threads)
+                .on_progress(|done| {
+                    fraction.send_replace(done);
+                    if stop.load(Ordering::Relaxed) {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                })
+                .compute(n)
         });
         Self {
             result,

@@ -1,6 +1,6 @@
 //! One job, from its delivery to its acknowledgement.
 
-use std::{num::NonZeroUsize, ops::ControlFlow, pin::pin, time::Duration};
+use std::{num::NonZeroUsize, pin::pin, time::Duration};
 
 use fibonacci::{Decimal, Error};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -144,9 +144,7 @@ impl Calculator {
         attempt: u64,
     ) -> Result<Result<Decimal, Error>, PublishError> {
         if job.n <= INLINE_N {
-            return Ok(fibonacci::compute(job.n, 1, &mut |_| {
-                ControlFlow::Continue(())
-            }));
+            return Ok(fibonacci::Options::new().compute(job.n));
         }
         let taken = Instant::now();
         let threads = match job.lane() {

@@ -1,21 +1,22 @@
-//! The small transforms of which a large one is made.
+//! The small transforms that make up a large one, whose order `columns` and `row` decide.
 //!
-//! A block is a polynomial modulo x^L - r, with r on the unit circle. Radix p writes it modulo
-//! x^(L/p) - s for each of the p roots s of r, in place: the block's p legs become the residues.
-//! All that distinguishes one block from another is r, so a block has its own few constants and no
-//! coefficient has any. The way back returns p times the block.
+//! A block is a polynomial modulo x^L - r, where r is on the unit circle. A butterfly of radix p
+//! reduces it modulo x^(L/p) - s for each of the p roots s of r, in place: the p legs of the block
+//! become the residues. A block is characterized by its r alone, so there are a few constants for
+//! each block and none for each coefficient. The inverse butterfly returns p times the block.
 //!
-//! A factor c + is is kept as c and t = s/c, so that multiplying and adding is two FMAs for each
-//! part (Linzer and Feig 1993); t may be huge, since only c t is added to anything.
+//! A factor c + is is stored as c and t = s/c, so that multiplying by it and adding takes two FMAs
+//! for each part (Linzer and Feig 1993). It does not matter that t may be huge, since only the
+//! product c t is added to anything.
 
 use std::f64::consts::TAU;
 
 use super::lanes::{Group, Lanes};
 
-/// e^(2 pi i turns / of), correct to about half a unit in the last place.
+/// e^(2 pi i turns / of), accurate to about half a unit in the last place.
 pub(super) fn root_of_unity(turns: i64, of: i64) -> (f64, f64) {
     let turns = turns.rem_euclid(of);
-    // Eighths of a turn, and what remains, within a sixteenth on either side.
+    // Whole eighths of a turn, and the rest, which is at most a sixteenth of a turn either way.
     let eighths = (8 * turns + of / 2) / of;
     let rest = 8 * turns - eighths * of;
     let (sin, cos) = (TAU * (rest as f64 / (8 * of) as f64)).sin_cos();
@@ -32,13 +33,13 @@ pub(super) fn root_of_unity(turns: i64, of: i64) -> (f64, f64) {
     }
 }
 
-/// The order in which radix 4 leaves its residues: the first two belong to one square root of r.
+/// The order of the residues of radix 4: the first two belong to the same square root of r.
 const ORDER_4: [i64; 4] = [0, 2, 1, 3];
 
-/// r = e^(2 pi i turns / of), of which a block knows only this.
+/// The r = e^(2 pi i turns / of) of a block.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Node {
-    /// Within half a turn on either side.
+    /// At most half of `of`, in either direction.
     turns: i64,
     of: i64,
 }
@@ -50,24 +51,26 @@ impl Node {
         Self { turns, of }
     }
 
-    /// As a fraction of a turn.
+    /// The numerator and the denominator of the fraction of a turn.
     pub(super) fn turns(self) -> (i64, i64) {
         (self.turns, self.of)
     }
 
-    /// The nodes into which radix p splits this one, in the order of its legs.
+    /// The nodes into which a butterfly splits this one, in the order of the legs.
     pub(super) fn children(self, radix: usize) -> impl Iterator<Item = Self> {
-        let radix = i64::try_from(radix).unwrap_or(i64::MAX);
-        (0..radix).map(move |leg| {
-            let root = match radix {
-                4 => ORDER_4[usize::try_from(leg).unwrap_or(0)],
-                _ => leg,
-            };
-            Self::new(self.turns + root * self.of, self.of * radix)
-        })
+        (0_i64..)
+            .zip(0..radix)
+            .map(move |(root, leg)| match radix {
+                4 => ORDER_4[leg],
+                _ => root,
+            })
+            .map(move |root| {
+                let radix = radix as i64;
+                Self::new(self.turns + root * self.of, self.of * radix)
+            })
     }
 
-    /// The constants of radix p.
+    /// The constants of a butterfly of this radix.
     pub(super) fn twiddle(self, radix: usize) -> Twiddle {
         let root = |power: i64, of: i64| root_of_unity(power * self.turns, of * self.of);
         match radix {
@@ -93,18 +96,19 @@ impl Node {
 }
 
 fn cosine_and_tangent((c, s): (f64, f64)) -> (f64, f64) {
-    // In place of 0, what is lost beside 1 but can be divided by.
+    // It replaces 0: small enough to vanish next to 1, yet possible to divide by.
     const NOTHING: f64 = 1.0 / (1_u64 << 60) as f64;
     let c = if c == 0.0 { NOTHING } else { c };
     (c, s / c)
 }
 
-/// What [`forward`] and [`back`] need to know of a block: for radix 2 and 4 cosine and tangent of
-/// the square root and the fourth root of r; for 3 and 5 the powers of the cube or fifth root.
+/// The constants of a block for [`forward`] and [`back`]. For radix 2 and 4, they are the cosines and
+/// tangents of the square root and the fourth root of r; for 3 and 5, the powers of the cube root or
+/// the fifth root.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Twiddle(pub(super) [f64; 8]);
 
-/// A complex number in each lane.
+/// Four complex numbers, one in each lane.
 #[derive(Clone, Copy)]
 pub(super) struct Complex<L> {
     pub(super) re: L,
@@ -126,10 +130,18 @@ impl<L: Lanes> Complex<L> {
         self.im.store(&mut to.im);
     }
 
+    /// Like `store`, but bypasses the caches.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Lanes::stream`].
     #[inline(always)]
-    pub(super) fn stream(self, to: &mut Group) {
-        self.re.stream(&mut to.re);
-        self.im.stream(&mut to.im);
+    pub(super) unsafe fn stream(self, to: &mut Group) {
+        // SAFETY: the caller's promise covers both.
+        unsafe {
+            self.re.stream(&mut to.re);
+            self.im.stream(&mut to.im);
+        }
     }
 
     #[inline(always)]
@@ -164,7 +176,7 @@ impl<L: Lanes> Complex<L> {
         }
     }
 
-    /// self times the conjugate of the other.
+    /// self times the conjugate of `other`
     #[inline(always)]
     pub(super) fn mul_conjugate(self, other: Self) -> Self {
         Self {
@@ -271,7 +283,8 @@ impl<L: Lanes> Complex<L> {
     }
 }
 
-/// Radix 4 for r whose square root is c1 (1 + i t1) and whose fourth root is c2 (1 + i t2).
+/// The butterfly of radix 4 for an r whose square root is c1 (1 + i t1) and whose fourth root is
+/// c2 (1 + i t2).
 #[inline(always)]
 pub(super) fn forward_4<L: Lanes>(
     [a0, a1, a2, a3]: [Complex<L>; 4],
@@ -297,7 +310,7 @@ pub(super) fn back_4<L: Lanes>(
 ) -> [Complex<L>; 4] {
     let (b0, b2) = (x0.add(x1), x2.add(x3));
     let (d, e) = (x0.sub(x1), x3.sub(x2));
-    // b1 and b3 without their factor c2; -i times the conjugate turns x2 - x3.
+    // b1 and b3 lack their factor c2. b3 is x2 - x3 times -i and the conjugate of 1 + i t2.
     let b1 = d.turn_back(t2);
     let b3 = Complex {
         re: e.re.mul_sub(t2, e.im),
@@ -311,7 +324,7 @@ pub(super) fn back_4<L: Lanes>(
     ]
 }
 
-/// Radix 4 for r = 1.
+/// The butterfly of radix 4 for r = 1.
 #[inline(always)]
 pub(super) fn forward_4_of_one<L: Lanes>([a0, a1, a2, a3]: [Complex<L>; 4]) -> [Complex<L>; 4] {
     let (b0, b2) = (a0.add(a2), a0.sub(a2));
@@ -328,7 +341,7 @@ pub(super) fn back_4_of_one<L: Lanes>([x0, x1, x2, x3]: [Complex<L>; 4]) -> [Com
     [b0.add(b2), b1.sub_i(d), b0.sub(b2), b1.add_i(d)]
 }
 
-/// The sums over a_k e^(sign 2 pi i jk / 3).
+/// The sums over k of a_k e^(2 pi i jk / 3), for j = 0, 1, 2.
 #[inline(always)]
 fn dft_3<L: Lanes>([a0, a1, a2]: [Complex<L>; 3]) -> [Complex<L>; 3] {
     let (sum, difference) = (a1.add(a2), a1.sub(a2));
@@ -341,6 +354,7 @@ fn dft_3<L: Lanes>([a0, a1, a2]: [Complex<L>; 3]) -> [Complex<L>; 3] {
     ]
 }
 
+/// The sums over k of a_k e^(2 pi i jk / 5), for j = 0 to 4.
 #[inline(always)]
 fn dft_5<L: Lanes>([a0, a1, a2, a3, a4]: [Complex<L>; 5]) -> [Complex<L>; 5] {
     let (cos_1, cos_2) = (
@@ -366,17 +380,18 @@ fn dft_5<L: Lanes>([a0, a1, a2, a3, a4]: [Complex<L>; 5]) -> [Complex<L>; 5] {
     ]
 }
 
-/// What is done to the legs of a block, one [`Group`] of each at a time. A trait and not closures,
-/// because a closure is not always inlined.
+/// An operation on the legs of a block, on one [`Group`] of each at a time. It is a trait and not a
+/// closure, because closures are not always inlined.
 pub(super) trait Butterfly<L: Lanes, const LEGS: usize> {
     fn apply(&self, legs: [Complex<L>; LEGS]) -> [Complex<L>; LEGS];
 }
 
-/// The two ways through a [`Butterfly`].
+/// The [`Butterfly`] with these factors.
 pub(super) struct Forward<F>(pub(super) F);
+/// The inverse of the [`Butterfly`] with these factors, times the radix.
 pub(super) struct Back<F>(pub(super) F);
 
-/// The factors of radix 4, broadcast.
+/// The factors of radix 4, each broadcast to all lanes.
 pub(super) type Factors<L> = [L; 4];
 
 impl<L: Lanes> Butterfly<L, 2> for Forward<[L; 2]> {
@@ -459,7 +474,7 @@ pub(super) fn forward<L: Lanes>(radix: usize, block: &mut [Group], twiddle: &Twi
     }
 }
 
-/// `radix` times the block of which these are the residues.
+/// Turns the residues of a block back into `radix` times the block.
 #[inline(always)]
 pub(super) fn back<L: Lanes>(radix: usize, block: &mut [Group], twiddle: &Twiddle) {
     match radix {

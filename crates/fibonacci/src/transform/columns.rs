@@ -1,20 +1,24 @@
-//! Some columns of an array: from digits to the array, and from the array to digits.
+//! The transforms of some columns: from digits to the array, and from the array back to digits. The
+//! rows between them are in `row`.
 
 use super::{
-    Digits,
+    base::Form,
     butterfly::{self, Complex},
     lanes::{Group, Kernel, Lanes},
     plan::{Plan, STREAMED_LEN},
 };
-use crate::buffer::Shared;
+use crate::buffer::Disjoint;
 
-/// Transforms `4 * width` columns of digits into the array.
+/// Transforms `4 * width` columns of digits, and writes them to the array.
 pub(super) struct ColumnsForward<'a> {
     pub(super) plan: &'a Plan,
     pub(super) digits: &'a [i32],
-    pub(super) array: &'a Shared<'a, Group>,
+    pub(super) array: &'a Disjoint<'a, Group>,
+    /// The first group of columns.
     pub(super) first: usize,
+    /// How many groups of columns.
     pub(super) width: usize,
+    /// Room for these columns.
     pub(super) scratch: &'a mut [Group],
 }
 
@@ -47,7 +51,7 @@ impl Kernel for ColumnsForward<'_> {
             }
         }
         for (row, groups) in self.scratch.chunks_exact(width).enumerate() {
-            // SAFETY: each group of columns is handled by one job, once.
+            // SAFETY: no two tasks have a group of columns in common.
             let to = unsafe { self.array.part(row * plan.stride() + self.first, width) };
             if plan.len() < STREAMED_LEN {
                 for (to, from) in to.iter_mut().zip(groups) {
@@ -55,7 +59,8 @@ impl Kernel for ColumnsForward<'_> {
                 }
             } else {
                 for (to, from) in to.iter_mut().zip(groups) {
-                    Complex::<L>::load(from).stream(to);
+                    // SAFETY: `finish_streams` is called below, before the array is lent again.
+                    unsafe { Complex::<L>::load(from).stream(to) };
                 }
             }
         }
@@ -63,17 +68,22 @@ impl Kernel for ColumnsForward<'_> {
     }
 }
 
-/// Transforms `4 * width` columns of the array back, and carries along them.
+/// Transforms `4 * width` columns of the array back, and writes them as digits: a carry goes from
+/// each column to the next one.
 pub(super) struct ColumnsBack<'a> {
     pub(super) plan: &'a Plan,
     pub(super) base: f64,
-    pub(super) form: Digits,
-    pub(super) digits: &'a Shared<'a, i32>,
-    pub(super) array: &'a Shared<'a, Group>,
+    pub(super) form: Form,
+    pub(super) digits: &'a Disjoint<'a, i32>,
+    pub(super) array: &'a Disjoint<'a, Group>,
+    /// The first group of columns.
     pub(super) first: usize,
+    /// How many groups of columns.
     pub(super) width: usize,
+    /// Room for these columns, with the number of rows rounded up to a multiple of 4.
     pub(super) scratch: &'a mut [Group],
-    /// What goes into the next column, for four rows in each group.
+    /// The carries into the first of these columns, which the carries out of the last one replace.
+    /// Each group has those of four rows.
     pub(super) carries: &'a mut [Group],
 }
 
@@ -86,7 +96,7 @@ impl Kernel for ColumnsBack<'_> {
         let Self { plan, width, .. } = self;
         let used = &mut self.scratch[..plan.rows * width];
         for (row, groups) in used.chunks_exact_mut(width).enumerate() {
-            // SAFETY: each group of columns is handled by one job, once.
+            // SAFETY: no two tasks have a group of columns in common.
             let from = unsafe { self.array.part(row * plan.stride() + self.first, width) };
             for (to, from) in groups.iter_mut().zip(from) {
                 Complex::<L>::load(from).store(to);
@@ -119,10 +129,10 @@ impl Kernel for ColumnsBack<'_> {
                 let (re, im) = (L::transposed_integers(re), L::transposed_integers(im));
                 for row in 0..plan.rows.saturating_sub(4 * quad).min(4) {
                     let at = (4 * quad + row) * plan.columns + 4 * (self.first + group);
-                    // SAFETY: each group of columns is handled by one job, once.
+                    // SAFETY: no two tasks have a group of columns in common.
                     unsafe { self.digits.part(at, 4) }.copy_from_slice(&re[row]);
                     let at = at + plan.len();
-                    // SAFETY: as above; this is the other half of the digits.
+                    // SAFETY: as above, in the other half of the digits.
                     unsafe { self.digits.part(at, 4) }.copy_from_slice(&im[row]);
                 }
             }
@@ -132,26 +142,28 @@ impl Kernel for ColumnsBack<'_> {
     }
 }
 
-/// Coefficients in, digits and carries out, in four rows at once.
+/// Turns coefficients into digits and carries, in four rows at once.
 struct Carrier<L> {
     base: L,
     inverse: L,
-    /// Added to a quotient before it is rounded: 0, or what turns rounding into rounding down.
+    /// Added to a quotient before it is rounded: 0 to round to the nearest, and nearly -1/2 to round
+    /// down.
     bias: L,
     scale: L,
-    /// Adding this and taking it away again rounds to a whole number.
+    /// Adding this number and subtracting it again rounds to a whole number.
     rounder: L,
+    /// The largest distance so far of a coefficient from a whole number.
     error: L,
 }
 
 impl<L: Lanes> Carrier<L> {
     #[inline(always)]
-    fn new(base: f64, scale: f64, form: Digits) -> Self {
+    fn new(base: f64, scale: f64, form: Form) -> Self {
         let bias = match form {
-            Digits::Balanced => 0.0,
-            // Half a digit more than -1/2, so that neither a multiple of the base nor what is just
-            // below it is near the edge.
-            Digits::Canonical => 0.5 / base - 0.5,
+            Form::Balanced => 0.0,
+            // Quotients are multiples of 1/base. Half of that above -1/2, none of them is near the
+            // point where rounding changes, so an inexact quotient is still rounded correctly.
+            Form::Canonical => 0.5 / base - 0.5,
         };
         Self {
             base: L::splat(base),

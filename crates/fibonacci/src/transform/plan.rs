@@ -1,4 +1,4 @@
-//! The shape of a transform and the constants that come with it.
+//! The shape of a transform and the constants that belong to it, without the transform itself.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use super::{
     lanes::{Group, Lanes},
 };
 
-/// Groups between two rows, beside those of a row, so that a column is not in one cache set.
+/// Unused groups between two rows. Without them, all groups of a column would compete for the same
+/// set of the cache.
 const PADDING: usize = 2;
 
 /// The shape of a transform, and its constants.
@@ -15,20 +16,22 @@ pub(crate) struct Plan {
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) levels: Vec<Level>,
-    /// The root s of each row, in their order.
+    /// The root s of each row, in the order of the rows.
     pub(super) leaves: Vec<Node>,
     pub(super) row_tree: Arc<RowTree>,
     pub(super) roots: Roots,
 }
 
+/// One level of the tree of butterflies that transforms the columns.
 pub(super) struct Level {
     pub(super) radix: usize,
+    /// One for each block.
     pub(super) twiddles: Vec<Twiddle>,
 }
 
 impl Plan {
-    /// A shape for numbers of at most so many digits; constants are taken over from another plan
-    /// where they are the same.
+    /// A plan for numbers of at most `digits` digits. It takes over the constants of another plan
+    /// that are the same.
     pub(crate) fn new(digits: usize, other: Option<&Self>) -> Self {
         let (rows, columns) = shape(digits);
         let mut nodes = vec![Node::new(1, 4)];
@@ -58,16 +61,17 @@ impl Plan {
         self.rows * self.columns
     }
 
-    /// How many [`Group`]s an array for it has.
+    /// How many [`Group`]s an array for this plan has.
     pub(crate) fn groups(&self) -> usize {
         self.rows * self.stride()
     }
 
+    /// How many [`Group`]s there are from the start of one row to that of the next.
     pub(super) fn stride(&self) -> usize {
         self.columns / 4 + PADDING
     }
 
-    /// Groups of columns that are handled at a time.
+    /// How many groups of columns a task transforms at the same time.
     pub(super) fn width(&self) -> usize {
         (COLUMNS_BYTES / size_of::<Group>() / self.rows)
             .next_power_of_two()
@@ -75,18 +79,17 @@ impl Plan {
             .min(self.columns / 4)
     }
 
-    /// Into how many jobs so many tasks are best divided, and how many tasks are in each.
-    pub(super) fn jobs(&self, tasks: usize, threads: usize) -> (usize, usize) {
-        let jobs = match threads {
+    /// How many of so many tasks to run in one batch, on so many threads.
+    pub(super) fn batch_len(&self, tasks: usize, threads: usize) -> usize {
+        let batches = match threads {
             1 => 1,
-            _ if self.len() < SHARED_LEN => 1,
+            _ if self.len() < THREADED_LEN => 1,
             _ => tasks.min(4 * threads),
         };
-        let per_job = tasks.div_ceil(jobs);
-        (tasks.div_ceil(per_job), per_job)
+        tasks.div_ceil(batches)
     }
 
-    /// The cost of a transform of all columns, and of all rows: about one for each butterfly pass.
+    /// The costs of transforming all columns and all rows: about 1 for each coefficient and level.
     pub(crate) fn costs(&self) -> (u64, u64) {
         let levels = |n: usize| u64::from(n.ilog2()) + 4;
         let len = self.len() as u64;
@@ -94,18 +97,18 @@ impl Plan {
     }
 }
 
-/// The length from which on sharing the work is worth waking the other threads.
-pub(crate) const SHARED_LEN: usize = 1 << 15;
+/// The length of a plan from which on several threads save more time than waking them takes.
+pub(crate) const THREADED_LEN: usize = 1 << 15;
 
-/// The length from which on an array does not stay in any cache until its rows are read, so that
-/// writing its columns past the caches saves reading it first.
+/// The length of a plan from which on an array is too large to stay in a cache until its rows are
+/// read. Columns are then written past the caches, which saves reading the memory first.
 pub(super) const STREAMED_LEN: usize = 1 << 20;
 
-/// What a [`Plan`] would take, without making it.
+/// How much memory a [`Plan`] would use, computed without creating it.
 pub(crate) struct Memory {
     /// The plan's length.
     pub(crate) len: u128,
-    /// Bytes of an array for it.
+    /// Bytes of an array for the plan.
     pub(crate) array: u128,
 }
 
@@ -120,9 +123,10 @@ impl Memory {
     }
 }
 
+/// The most bytes that the columns of one task should take, so that they stay in the cache.
 const COLUMNS_BYTES: usize = 160 << 10;
 
-/// Rows and columns with room for so many digits.
+/// The numbers of rows and columns whose product is at least the number of digits.
 fn shape(digits: usize) -> (usize, usize) {
     let columns = match digits {
         0..0x2000 => 64,
@@ -156,9 +160,10 @@ fn radices(mut rows: usize) -> Vec<usize> {
     radices
 }
 
-/// The constants of a row's tree; four blocks side by side, since the last level needs them so.
+/// The constants of the tree of butterflies that transforms a row. Those of four blocks are next to
+/// each other, because the last level transforms four blocks at once.
 pub(super) struct RowTree {
-    /// Of block b the lane b % 4 of element b / 4: the first four of its [`Twiddle`].
+    /// The first four numbers of the [`Twiddle`] of block b are in lane b % 4 of element b / 4.
     pub(super) twiddles: Vec<[[f64; 4]; 4]>,
 }
 
@@ -168,7 +173,7 @@ impl RowTree {
         while nodes.len() < columns / 4 {
             nodes = nodes.iter().flat_map(|node| node.children(4)).collect();
         }
-        // Block b of any level has the same root, so the last level's constants serve all.
+        // Block b has the same root on every level, so the constants of the last level serve all.
         let twiddles = nodes
             .chunks_exact(4)
             .map(|four| {
@@ -179,6 +184,7 @@ impl RowTree {
         Self { twiddles }
     }
 
+    /// The constants of a block, each broadcast to all lanes.
     #[inline(always)]
     pub(super) fn block<L: Lanes>(&self, block: usize) -> [L; 4] {
         let four = &self.twiddles[block / 4];
@@ -192,9 +198,10 @@ impl RowTree {
     }
 }
 
-/// All roots of unity of one order, each as a product of two that are kept.
+/// All roots of unity of one order. Each is computed as the product of two that are stored.
 pub(super) struct Roots {
     order: i64,
+    /// The bits of a power that select one of the low roots.
     shift: u32,
     low: Vec<(f64, f64)>,
     high: Vec<(f64, f64)>,
@@ -203,7 +210,7 @@ pub(super) struct Roots {
 impl Roots {
     fn new(order: usize) -> Self {
         let shift = order.ilog2().div_ceil(2);
-        let order = i64::try_from(order).unwrap_or(i64::MAX);
+        let order = i64::try_from(order).expect("a multiple of a length in memory");
         let low = (0..1 << shift).map(|i| root_of_unity(i, order)).collect();
         let high = (0..=order >> shift)
             .map(|i| root_of_unity(i << shift, order))
@@ -216,8 +223,14 @@ impl Roots {
         }
     }
 
+    /// e^(2 pi i power / order)
     pub(super) fn get(&self, power: i64) -> (f64, f64) {
-        let power = usize::try_from(power.rem_euclid(self.order)).unwrap_or(0);
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "from 0 up to the order, which was a usize"
+        )]
+        let power = power.rem_euclid(self.order) as usize;
         let (a, b) = (
             self.high[power >> self.shift],
             self.low[power & ((1 << self.shift) - 1)],

@@ -1,4 +1,5 @@
-//! A row of both arrays: there, multiplied, and back.
+//! The product of a row of both arrays: transformed, multiplied and transformed back. The columns are
+//! transformed before and after it, in `columns`.
 
 use super::{
     butterfly::{self, Back, Complex, Forward, Node},
@@ -6,13 +7,16 @@ use super::{
     plan::{Plan, Roots, RowTree},
 };
 
-/// Transforms a row of each array, multiplies them, and transforms the products back.
+/// Transforms a row of each array, replaces f by f * l, and transforms the products back.
 pub(super) struct Row<'a> {
     pub(super) plan: &'a Plan,
+    /// The root that belongs to the row.
     pub(super) leaf: Node,
     pub(super) f: &'a mut [Group],
     pub(super) l: &'a mut [Group],
+    /// Whether l becomes l * l. If not, its contents are lost.
     pub(super) square: bool,
+    /// Room for the powers of the root.
     pub(super) twist: &'a mut [Group],
 }
 
@@ -48,7 +52,7 @@ impl Kernel for Row<'_> {
     }
 }
 
-/// The powers of the row's root by which its coefficients are multiplied.
+/// Computes the powers of the row's root, by which its coefficients are multiplied.
 #[inline(always)]
 fn fill_twist<L: Lanes>(twist: &mut [Group], roots: &Roots, leaf: Node) {
     const FINE: usize = 8;
@@ -72,7 +76,7 @@ fn fill_twist<L: Lanes>(twist: &mut [Group], roots: &Roots, leaf: Node) {
     }
 }
 
-/// All levels but the last, whose blocks have one group.
+/// Does all levels of the transform but the last one, whose blocks are single groups.
 #[inline(always)]
 fn row_forward<L: Lanes>(row: &mut [Group], twist: &[Group], tree: &RowTree) {
     let leg = row.len() / 4;
@@ -102,7 +106,7 @@ fn row_forward<L: Lanes>(row: &mut [Group], twist: &[Group], tree: &RowTree) {
         y.store(c);
         z.store(d);
     }
-    // A quarter at a time, which fits into the first cache.
+    // One quarter at a time, since a quarter fits into the first-level cache.
     for (quarter, row) in row.chunks_exact_mut(leg).enumerate() {
         let mut blocks = 1;
         while leg / blocks >= 4 {
@@ -115,12 +119,13 @@ fn row_forward<L: Lanes>(row: &mut [Group], twist: &[Group], tree: &RowTree) {
     }
 }
 
-/// The last level of four blocks, whose residues are left side by side.
+/// Does the last level of four blocks. The four lanes of a result belong to the four blocks.
 #[inline(always)]
 fn last_forward<L: Lanes>(blocks: &[Group; 4], factors: [L; 4]) -> [Complex<L>; 4] {
     butterfly::forward_4(Complex::transpose(load_4(blocks)), factors)
 }
 
+/// Undoes [`last_forward`].
 #[inline(always)]
 fn first_back<L: Lanes>(residues: [Complex<L>; 4], factors: [L; 4], blocks: &mut [Group; 4]) {
     store_4(
@@ -135,7 +140,7 @@ fn products<L: Lanes>(x: [Complex<L>; 4], y: [Complex<L>; 4]) -> [Complex<L>; 4]
     [a.mul(y[0]), b.mul(y[1]), c.mul(y[2]), d.mul(y[3])]
 }
 
-/// The levels before the one that [`first_back`] undoes.
+/// Undoes [`row_forward`].
 #[inline(always)]
 fn row_back<L: Lanes>(row: &mut [Group], twist: &[Group], tree: &RowTree) {
     let leg = row.len() / 4;

@@ -1,9 +1,9 @@
-"""Write fibonacci.tsv from two independent libraries; fail where they disagree.
+"""Write the golden file with two independent libraries, and fail if they disagree.
 
-GMP (through gmpy2) has a Fibonacci function of its own; CPython's integers know nothing of it, so
-they are led by the plain definition up to N = 100 000 and by doubling from there. Both convert to
-decimal with their own code: CPython through the decimal module (libmpdec), which is the one way
-that is not quadratic. Run it with `python generate.py > fibonacci.tsv`; it takes some seconds.
+GMP (through gmpy2) has a Fibonacci function. CPython has none, so here the definition gives F(N) up
+to N = 100 000, and doubling gives it from there on. Each library converts to decimal with its own
+code; CPython uses the decimal module (libmpdec), whose time alone is not quadratic. Run it with
+`python generate.py > fibonacci.tsv`. It takes some seconds.
 """
 
 import decimal
