@@ -1,5 +1,5 @@
 //! Zeroed memory for the large arrays, aligned to cache lines and on huge pages where the system has
-//! them. Not a growable vector.
+//! them. Unlike a vector, it does not grow.
 #![allow(
     unsafe_code,
     reason = "the standard library cannot allocate zeroed memory with a larger alignment without \
@@ -93,7 +93,7 @@ impl<T: Zero> Buffer<T> {
     ///
     /// The kernel zeroes a page when it is first written to. A few columns of an array already
     /// touch each of its pages, so without this the first of them would wait for the whole array.
-    pub(crate) fn touch(&mut self, executor: &mut Executor<'_>) -> Result<(), Error> {
+    pub(crate) fn touch(&mut self, executor: &mut Executor<'_, '_>) -> Result<(), Error> {
         let (cost, len) = (Self::touch_cost(self.len), self.len as u64);
         if cost == 0 {
             return Ok(());

@@ -42,7 +42,7 @@ pub(crate) fn cost(digits: usize) -> u64 {
 pub(crate) fn residues(
     digits: &[i32],
     base: Base,
-    executor: &mut Executor<'_>,
+    executor: &mut Executor<'_, '_>,
 ) -> Result<[u64; 2], Error> {
     // Several digits are joined into one term of at most 18 decimal digits, which has 60 bits.
     let joined = 18 / base.width as usize;
@@ -145,6 +145,7 @@ mod tests {
     use std::{num::NonZeroUsize, ops::ControlFlow};
 
     use super::*;
+    use crate::executor;
 
     #[test]
     fn reduction_is_the_remainder() {
@@ -179,7 +180,9 @@ mod tests {
                 let digits: Vec<i32> = (0..len).map(|_| rng.i32(0..base.value)).collect();
                 let mut progress = |_| ControlFlow::Continue(());
                 let threads = NonZeroUsize::new(2).unwrap();
-                let mut executor = Executor::new(threads, 1, &mut progress);
+                let residues = executor::run(threads, 1, &mut progress, |executor| {
+                    residues(&digits, base, executor)
+                });
                 let expected = PRIMES.map(|p| {
                     digits.iter().rev().fold(0, |sum, &digit| {
                         (product(sum, u64::from(base.value.unsigned_abs()), p)
@@ -187,11 +190,7 @@ mod tests {
                             % p
                     })
                 });
-                assert_eq!(
-                    residues(&digits, base, &mut executor),
-                    Ok(expected),
-                    "{len} in {base:?}"
-                );
+                assert_eq!(residues, Ok(expected), "{len} in {base:?}");
             }
         }
     }

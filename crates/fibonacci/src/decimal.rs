@@ -47,8 +47,7 @@ impl Decimal {
     /// The digits in pieces of `size` digits, the most significant piece first. The last piece may
     /// be shorter.
     ///
-    /// The iterator formats a piece when it yields it, so the text of the whole number is never in
-    /// memory.
+    /// The iterator formats each piece only when it yields it.
     ///
     /// # Panics
     ///

@@ -12,7 +12,7 @@ use crate::{
     check,
     decimal::Decimal,
     error::Error,
-    executor::Executor,
+    executor::{self, Executor},
     small,
     step::{step_cost, step_on},
     transform::{Arrays, Base, Form, Instructions, Memory, Multiplier, Plan, THREADED_LEN, add_at},
@@ -73,19 +73,36 @@ pub(crate) fn compute(
     }
     // A second attempt starts from 0, but what is reported must not fall.
     let mut reported = 0.0;
-    let mut rising = |fraction: f64| {
-        reported = fraction.max(reported);
-        progress(reported)
-    };
     for (width, largest) in WIDTHS {
         if n > largest {
             continue;
         }
-        if let Some(value) = Attempt::new(n, Base::new(width), settings, &mut rising).run()? {
+        let mut rising = |fraction: f64| {
+            reported = fraction.max(reported);
+            progress(reported)
+        };
+        if let Some(value) = attempt(n, Base::new(width), settings, &mut rising)? {
+            // The last step of progress may be missing.
+            if reported < 1.0 && progress(1.0).is_break() {
+                return Err(Error::Cancelled);
+            }
             return Ok(value);
         }
     }
     Err(Error::Inexact)
+}
+
+/// Computes F(n) in one base. Returns `None` if the value is not exact.
+fn attempt(
+    n: u64,
+    base: Base,
+    settings: Settings,
+    progress: &mut dyn FnMut(f64) -> ControlFlow<()>,
+) -> Result<Option<Decimal>, Error> {
+    let attempt = Attempt::new(n, base, settings);
+    executor::run(attempt.threads(), attempt.cost(), progress, |executor| {
+        attempt.run(executor)
+    })
 }
 
 /// The memory that [`compute`] needs at its peak, in bytes.
@@ -107,7 +124,7 @@ pub(crate) fn memory_needed(n: u64) -> u64 {
 }
 
 /// An attempt to compute F(n) in one base.
-struct Attempt<'a> {
+struct Attempt {
     n: u64,
     base: Base,
     settings: Settings,
@@ -116,38 +133,16 @@ struct Attempt<'a> {
     /// A plan for each of these bits, the most significant first.
     plans: Vec<Plan>,
     room: Room,
-    executor: Executor<'a>,
 }
 
-impl<'a> Attempt<'a> {
-    fn new(
-        n: u64,
-        base: Base,
-        settings: Settings,
-        progress: &'a mut dyn FnMut(f64) -> ControlFlow<()>,
-    ) -> Self {
+impl Attempt {
+    fn new(n: u64, base: Base, settings: Settings) -> Self {
         let shift = u64::BITS - (n / FIRST_PAIR).leading_zeros();
         let mut plans: Vec<Plan> = Vec::new();
         for bit in (0..shift).rev() {
             plans.push(Plan::new(len(index(n, bit), base), plans.last()));
         }
         let room = Room::of(&plans);
-        let mut total = Buffer::<i32>::touch_cost(room.f)
-            + Buffer::<i32>::touch_cost(room.l)
-            + Arrays::touch_cost(room.groups)
-            + check::cost(room.f);
-        for (bit, plan) in (0..shift).rev().zip(&plans) {
-            let transforms = if bit > 0 { 4 } else { 3 };
-            let (columns, rows) = plan.costs();
-            total += transforms * (columns + rows);
-            if n >> bit & 1 == 1 {
-                total += step_cost(plan.len() << bit.min(1));
-            }
-        }
-        let threads = match plans.last() {
-            Some(last) if last.len() >= THREADED_LEN => settings.threads,
-            _ => NonZeroUsize::MIN,
-        };
         Self {
             n,
             base,
@@ -155,19 +150,43 @@ impl<'a> Attempt<'a> {
             shift,
             plans,
             room,
-            executor: Executor::new(threads, total, progress),
+        }
+    }
+
+    /// The cost of [`Attempt::run`].
+    fn cost(&self) -> u64 {
+        let mut total = Buffer::<i32>::touch_cost(self.room.f)
+            + Buffer::<i32>::touch_cost(self.room.l)
+            + Arrays::touch_cost(self.room.groups)
+            + check::cost(self.room.f);
+        for (bit, plan) in (0..self.shift).rev().zip(&self.plans) {
+            let transforms = if bit > 0 { 4 } else { 3 };
+            let (columns, rows) = plan.costs();
+            total += transforms * (columns + rows);
+            if self.n >> bit & 1 == 1 {
+                total += step_cost(plan.len() << bit.min(1));
+            }
+        }
+        total
+    }
+
+    /// How many threads are worth using.
+    fn threads(&self) -> NonZeroUsize {
+        match self.plans.last() {
+            Some(last) if last.len() >= THREADED_LEN => self.settings.threads,
+            _ => NonZeroUsize::MIN,
         }
     }
 
     /// Returns the value, or `None` if it is not exact.
-    fn run(mut self) -> Result<Option<Decimal>, Error> {
+    fn run(self, executor: &mut Executor<'_, '_>) -> Result<Option<Decimal>, Error> {
         let base = self.base;
         let mut f = Buffer::zeroed(self.room.f);
         let mut l = Buffer::zeroed(self.room.l);
         let mut arrays = Arrays::new(self.room.groups);
-        f.touch(&mut self.executor)?;
-        l.touch(&mut self.executor)?;
-        arrays.touch(&mut self.executor)?;
+        f.touch(executor)?;
+        l.touch(executor)?;
+        arrays.touch(executor)?;
         let first = self.n >> self.shift;
         {
             let (first_f, first_l) = small::pair(first);
@@ -183,7 +202,7 @@ impl<'a> Attempt<'a> {
                 base,
                 instructions: self.settings.instructions,
                 arrays: &mut arrays,
-                executor: &mut self.executor,
+                executor,
             };
             let error = if last {
                 if odd {
@@ -228,11 +247,10 @@ impl<'a> Attempt<'a> {
         }
         drop((arrays, l));
         let len = (len(self.n, base) + 1).min(f.len());
-        let residues = check::residues(&f[..len], base, &mut self.executor)?;
+        let residues = check::residues(&f[..len], base, executor)?;
         if residues != check::expected(self.n) {
             return Ok(None);
         }
-        self.executor.finish()?;
         Ok(Some(Decimal::new(f, base.width)))
     }
 }
@@ -381,8 +399,8 @@ mod tests {
         for n in 4001..4200 {
             let mut progress = |_| ControlFlow::Continue(());
             for width in [4, 5, 6] {
-                let attempt = Attempt::new(n, Base::new(width), settings(), &mut progress);
-                let value = attempt.run().unwrap().unwrap();
+                let value = attempt(n, Base::new(width), settings(), &mut progress);
+                let value = value.unwrap().unwrap();
                 assert_eq!(value, small::fibonacci(n), "F({n}) in base 10^{width}");
             }
         }

@@ -14,103 +14,111 @@ use rayon::prelude::*;
 
 use crate::error::Error;
 
-/// Progress is reported each time that another one of this many equal steps is done.
+/// The whole work has this many steps of progress. Less than a step is not reported.
 const STEPS: u64 = 512;
 
-/// The threads of one computation, and how far it is.
+/// Runs a computation, whose `total` cost is in the unit in which its tasks report theirs.
 ///
-/// On one thread, the tasks run on the caller's. On several, they run in a pool, and the caller's
-/// thread only reports progress.
-pub(crate) struct Executor<'a> {
-    pool: Option<rayon::ThreadPool>,
-    meter: Meter,
-    report: Report<'a>,
+/// On one thread, it runs on the caller's. On several, it runs in a pool, and the caller's thread
+/// only reports progress.
+pub(crate) fn run<T: Send>(
+    threads: NonZeroUsize,
+    total: u64,
+    callback: &mut dyn FnMut(f64) -> ControlFlow<()>,
+    computation: impl FnOnce(&mut Executor<'_, '_>) -> Result<T, Error> + Send,
+) -> Result<T, Error> {
+    let meter = &Meter {
+        done: AtomicU64::new(0),
+        next: AtomicU64::new(total / STEPS),
+        total: total.max(1),
+        cancelled: AtomicBool::new(false),
+    };
+    let mut report = Report {
+        callback,
+        reported: 0.0,
+    };
+    let pool = (threads > NonZeroUsize::MIN)
+        .then(|| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads.get())
+                .thread_name(|i| format!("fibonacci-{i}"))
+                .build()
+                // If the system refuses more threads, the caller's thread does the work.
+                .ok()
+        })
+        .flatten();
+    let Some(pool) = pool else {
+        return computation(&mut Executor {
+            meter,
+            threads: 1,
+            observer: Observer::Report(&mut report),
+        });
+    };
+    // The pool may have fewer threads than were asked for.
+    let threads = pool.current_num_threads();
+    let (wake, woken) = sync_channel(1);
+    let mut result = None;
+    pool.in_place_scope(|scope| {
+        let result = &mut result;
+        scope.spawn(move |_| {
+            *result = Some(computation(&mut Executor {
+                meter,
+                threads,
+                observer: Observer::Wake(&wake),
+            }));
+        });
+        // The sender is dropped when the computation has ended, which ends this loop.
+        for () in woken {
+            report.update(meter);
+        }
+    });
+    // The computation may have ended while the callback was still deciding.
+    if meter.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    result.expect("the scope waits until the computation has ended")
 }
 
-impl<'a> Executor<'a> {
-    /// `total` is the cost of all tasks together, in the unit in which they report their own.
-    pub(crate) fn new(
-        threads: NonZeroUsize,
-        total: u64,
-        callback: &'a mut dyn FnMut(f64) -> ControlFlow<()>,
-    ) -> Self {
-        let pool = (threads > NonZeroUsize::MIN)
-            .then(|| {
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads.get())
-                    .thread_name(|i| format!("fibonacci-{i}"))
-                    .build()
-                    // If the system refuses more threads, the caller's thread does the work.
-                    .ok()
-            })
-            .flatten();
-        Self {
-            pool,
-            meter: Meter {
-                done: AtomicU64::new(0),
-                total: total.max(1),
-                cancelled: AtomicBool::new(false),
-            },
-            report: Report { callback, step: 0 },
-        }
-    }
+/// The threads of one computation, and how far it is.
+pub(crate) struct Executor<'a, 'b> {
+    meter: &'a Meter,
+    threads: usize,
+    observer: Observer<'a, 'b>,
+}
 
+impl Executor<'_, '_> {
     /// How many threads run tasks.
     pub(crate) fn threads(&self) -> usize {
-        self.pool
-            .as_ref()
-            .map_or(1, rayon::ThreadPool::current_num_threads)
+        self.threads
     }
 
     /// Runs `work` on every task, and returns when all have ended.
     ///
     /// Tasks that have not started when the computation is cancelled are dropped. A long one should
-    /// look at [`Progress::is_cancelled`] and end early.
+    /// look at [`TaskProgress::is_cancelled`] and end early.
     pub(crate) fn for_each<T: Send>(
         &mut self,
         tasks: Vec<T>,
-        work: impl Fn(T, &mut Progress<'_, '_>) + Sync,
+        work: impl Fn(T, &mut TaskProgress<'_, '_>) + Sync,
     ) -> Result<(), Error> {
-        let (meter, report, work) = (&self.meter, &mut self.report, &work);
-        match &self.pool {
-            Some(pool) => {
-                let (wake, woken) = sync_channel(1);
-                pool.in_place_scope(|scope| {
-                    scope.spawn(move |_| {
-                        tasks.into_par_iter().with_max_len(1).for_each(|task| {
-                            if !meter.is_cancelled() {
-                                let observer = Observer::Wake(&wake);
-                                work(task, &mut Progress { meter, observer });
-                            }
-                        });
-                    });
-                    // The sender is dropped when the last task has ended, which ends this loop.
-                    for () in woken {
-                        report.update(meter);
-                    }
-                });
+        let meter = self.meter;
+        let start = |task, observer: Observer<'_, '_>| {
+            if !meter.is_cancelled() {
+                work(task, &mut TaskProgress { meter, observer });
             }
-            None => {
+        };
+        match &mut self.observer {
+            Observer::Report(report) => {
                 for task in tasks {
-                    if meter.is_cancelled() {
-                        break;
-                    }
-                    let observer = Observer::Report(report);
-                    work(task, &mut Progress { meter, observer });
+                    start(task, Observer::Report(report));
                 }
             }
+            &mut Observer::Wake(wake) => tasks
+                .into_par_iter()
+                .with_max_len(1)
+                .for_each(|task| start(task, Observer::Wake(wake))),
         }
         if meter.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        Ok(())
-    }
-
-    /// Reports that everything is done.
-    pub(crate) fn finish(mut self) -> Result<(), Error> {
-        self.meter.done = AtomicU64::new(self.meter.total);
-        self.report.update(&self.meter);
-        if self.meter.is_cancelled() {
             return Err(Error::Cancelled);
         }
         Ok(())
@@ -118,15 +126,16 @@ impl<'a> Executor<'a> {
 }
 
 /// Through which a task reports what it has done.
-pub(crate) struct Progress<'a, 'b> {
+pub(crate) struct TaskProgress<'a, 'b> {
     meter: &'a Meter,
     observer: Observer<'a, 'b>,
 }
 
-impl Progress<'_, '_> {
+impl TaskProgress<'_, '_> {
     /// Adds to the cost that is done.
     pub(crate) fn add(&mut self, cost: u64) {
-        if self.meter.add(cost) {
+        let done = self.meter.done.fetch_add(cost, Relaxed) + cost;
+        if done >= self.meter.next.load(Relaxed) {
             match &mut self.observer {
                 Observer::Report(report) => report.update(self.meter),
                 // If the channel is full, the caller's thread is about to look anyway.
@@ -142,7 +151,7 @@ impl Progress<'_, '_> {
     }
 }
 
-/// What to do when another step is done. The callback runs on the caller's thread only.
+/// What to do when a step is done. The callback runs on the caller's thread only.
 enum Observer<'a, 'b> {
     /// The task runs on the caller's thread: report at once.
     Report(&'a mut Report<'b>),
@@ -153,39 +162,36 @@ enum Observer<'a, 'b> {
 /// How much is done of how much, and whether to stop.
 struct Meter {
     done: AtomicU64,
+    /// When this much is done, it is time for the next report.
+    next: AtomicU64,
     total: u64,
     cancelled: AtomicBool,
 }
 
 impl Meter {
-    /// Says whether this completed a step.
-    fn add(&self, cost: u64) -> bool {
-        let before = self.done.fetch_add(cost, Relaxed);
-        self.step(before + cost) > self.step(before)
-    }
-
-    fn step(&self, done: u64) -> u64 {
-        done.saturating_mul(STEPS) / self.total
-    }
-
     fn is_cancelled(&self) -> bool {
         self.cancelled.load(Relaxed)
     }
 }
 
-/// The caller's callback, and the last step that it got.
+/// The caller's callback, and the last fraction that it got.
 struct Report<'a> {
     callback: &'a mut dyn FnMut(f64) -> ControlFlow<()>,
-    step: u64,
+    reported: f64,
 }
 
 impl Report<'_> {
+    /// Reports what is done by now, if a step was done since the last report.
     fn update(&mut self, meter: &Meter) {
-        let step = meter.step(meter.done.load(Relaxed)).min(STEPS);
-        if step > self.step && !meter.is_cancelled() {
-            self.step = step;
-            if (self.callback)(step as f64 / STEPS as f64).is_break() {
-                meter.cancelled.store(true, Relaxed);
+        let done = meter.done.load(Relaxed);
+        if done >= meter.next.load(Relaxed) {
+            meter.next.store(done + meter.total / STEPS, Relaxed);
+            let fraction = (done as f64 / meter.total as f64).min(1.0);
+            if fraction > self.reported && !meter.is_cancelled() {
+                self.reported = fraction;
+                if (self.callback)(fraction).is_break() {
+                    meter.cancelled.store(true, Relaxed);
+                }
             }
         }
     }
@@ -193,66 +199,77 @@ impl Report<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
-    fn executor(
-        threads: usize,
-        total: u64,
-        callback: &mut dyn FnMut(f64) -> ControlFlow<()>,
-    ) -> Executor<'_> {
-        Executor::new(NonZeroUsize::new(threads).unwrap(), total, callback)
+    fn thread_counts() -> impl Iterator<Item = NonZeroUsize> {
+        [1, 2, 5].into_iter().filter_map(NonZeroUsize::new)
     }
 
     #[test]
     fn every_task_runs_once_and_the_callback_stays_on_the_callers_thread() {
-        for threads in [1, 2, 5] {
-            let caller = std::thread::current().id();
+        for threads in thread_counts() {
+            let caller = thread::current().id();
+            let mut calls = 0;
             let mut callback = |_| {
-                assert_eq!(std::thread::current().id(), caller);
+                assert_eq!(thread::current().id(), caller);
+                calls += 1;
                 ControlFlow::Continue(())
             };
-            let mut executor = executor(threads, 1000, &mut callback);
-            assert_eq!(executor.threads(), threads);
             let mut runs = vec![0; 1000];
-            executor
-                .for_each(runs.iter_mut().collect(), |run: &mut i32, progress| {
+            run(threads, 1000, &mut callback, |executor| {
+                assert_eq!(executor.threads(), threads.get());
+                executor.for_each(runs.iter_mut().collect(), |run: &mut i32, progress| {
                     *run += 1;
                     progress.add(1);
-                    assert!(!progress.is_cancelled());
                 })
-                .unwrap();
+            })
+            .unwrap();
             assert!(runs.iter().all(|&run| run == 1), "{threads} threads");
-            executor.finish().unwrap();
+            assert!(calls > 0, "{threads} threads");
         }
     }
 
     #[test]
     fn after_a_break_no_task_starts_and_the_callback_is_not_called() {
-        for threads in [1, 2, 5] {
+        for threads in thread_counts() {
             let mut calls = 0;
             let mut callback = |_| {
                 calls += 1;
                 ControlFlow::Break(())
             };
-            let mut executor = executor(threads, 1, &mut callback);
-            let work = |(), progress: &mut Progress<'_, '_>| {
-                // The first cost completes the whole work; the task then waits for the verdict.
-                while !progress.is_cancelled() {
-                    progress.add(1);
-                    std::thread::yield_now();
-                }
-            };
-            assert_eq!(
-                executor.for_each(vec![(); 100], work),
-                Err(Error::Cancelled)
-            );
-            let unreachable = |(), _: &mut Progress<'_, '_>| panic!("a task was started");
-            assert_eq!(
-                executor.for_each(vec![(); 100], unreachable),
-                Err(Error::Cancelled)
-            );
-            assert_eq!(executor.finish(), Err(Error::Cancelled));
+            let result = run(threads, 1, &mut callback, |executor| {
+                let cancelled = executor.for_each(vec![(); 100], |(), progress| {
+                    // The first cost completes the work; the task then waits for the callback.
+                    while !progress.is_cancelled() {
+                        progress.add(1);
+                        thread::yield_now();
+                    }
+                });
+                assert_eq!(cancelled, Err(Error::Cancelled));
+                executor.for_each(vec![(); 100], |(), _| panic!("a task was started"))
+            });
+            assert_eq!(result, Err(Error::Cancelled));
             assert_eq!(calls, 1, "{threads} threads");
         }
+    }
+
+    #[test]
+    fn a_break_cancels_even_a_computation_that_ended_meanwhile() {
+        let ended = AtomicBool::new(false);
+        let mut callback = |_| {
+            while !ended.load(Relaxed) {
+                thread::yield_now();
+            }
+            ControlFlow::Break(())
+        };
+        let threads = NonZeroUsize::new(2).unwrap();
+        let result = run(threads, 1, &mut callback, |executor| {
+            executor.for_each(vec![()], |(), progress| progress.add(1))?;
+            ended.store(true, Relaxed);
+            Ok(())
+        });
+        assert_eq!(result, Err(Error::Cancelled));
     }
 }

@@ -7,7 +7,7 @@
 //! assert_eq!(number.to_string(), "354224848179261915075");
 //! ```
 //!
-//! [`Options`] adds threads, progress and cancellation. [`preview`] gives the length and both ends
+//! [`Options`] adds threads, progress and cancellation. [`preview()`] gives the length and both ends
 //! of a number without computing it.
 
 mod buffer;

@@ -31,6 +31,12 @@ impl Natural {
         Self { limbs }
     }
 
+    /// A number below 10^18. It needs no division, unlike [`Natural::new`].
+    pub(crate) fn from_limb(limb: u64) -> Self {
+        debug_assert!(limb < BASE);
+        Self::trimmed(vec![limb])
+    }
+
     /// In base 10^18, the least significant limb first. The number 0 has no limbs.
     pub(crate) fn limbs(&self) -> &[u64] {
         &self.limbs

@@ -86,8 +86,8 @@ fn product(a: u128, b: u128) -> u128 {
 /// The length and the first digits of F(n), if mantissas of so many limbs determine them.
 fn leading(n: u64, limbs: usize) -> Option<(u64, String)> {
     let mut pair = Pair {
-        before: Natural::new(1),
-        current: Natural::new(0),
+        before: Natural::from_limb(1),
+        current: Natural::from_limb(0),
         exponent: 0,
     };
     let mut cut = false;

@@ -36,7 +36,7 @@ pub(crate) fn fibonacci(n: u64) -> Decimal {
 
 /// F(n) and L(n).
 pub(crate) fn pair(n: u64) -> (Natural, Natural) {
-    /// The doubling starts below this index, where a pair fits into 64 bits.
+    /// The doubling starts below this index, where each number of a pair fits into one limb.
     const LARGEST_FIRST: u64 = 80;
     let shift = (u64::BITS - (n / LARGEST_FIRST).leading_zeros()).min(63);
     let mut k = n >> shift;
@@ -44,10 +44,7 @@ pub(crate) fn pair(n: u64) -> (Natural, Natural) {
     for _ in 0..k {
         (f, next) = (next, f + next);
     }
-    let mut pair = (
-        Natural::new(f.into()),
-        Natural::new(u128::from(next) * 2 - u128::from(f)),
-    );
+    let mut pair = (Natural::from_limb(f), Natural::from_limb(2 * next - f));
     for bit in (0..shift).rev() {
         let (f, l) = pair;
         let square = l.product(&l);

@@ -31,7 +31,7 @@ pub(crate) fn step_on<const BOTH: bool>(
     len: usize,
     base: Base,
     instructions: Instructions,
-    executor: &mut Executor<'_>,
+    executor: &mut Executor<'_, '_>,
 ) -> Result<(), Error> {
     let len = len.min(f.len() - 1).min(l.len() - 1);
     let edges: Vec<_> = (0..len)
@@ -164,6 +164,7 @@ mod tests {
     use std::{num::NonZeroUsize, ops::ControlFlow};
 
     use super::*;
+    use crate::executor;
 
     #[test]
     fn a_step_in_parts_satisfies_its_definition() {
@@ -191,8 +192,10 @@ mod tests {
             let (mut f, mut l) = (old_f.clone(), old_l.clone());
             let mut progress = |_| ControlFlow::Continue(());
             let threads = NonZeroUsize::new(3).unwrap();
-            let mut executor = Executor::new(threads, 1, &mut progress);
-            step_on::<true>(&mut f, &mut l, LEN, base, instructions, &mut executor).unwrap();
+            executor::run(threads, 1, &mut progress, |executor| {
+                step_on::<true>(&mut f, &mut l, LEN, base, instructions, executor)
+            })
+            .unwrap();
             // Twice the new number minus the old numbers is 0, up to what the topmost digit carries.
             for (new, factor) in [(&f, 1), (&l, 5)] {
                 let mut carry = 0;

@@ -78,7 +78,7 @@ impl Arrays {
     }
 
     /// Writes to every page of both arrays.
-    pub(crate) fn touch(&mut self, executor: &mut Executor<'_>) -> Result<(), Error> {
+    pub(crate) fn touch(&mut self, executor: &mut Executor<'_, '_>) -> Result<(), Error> {
         self.f.touch(executor)?;
         self.l.touch(executor)
     }
@@ -89,15 +89,15 @@ impl Arrays {
 }
 
 /// Multiplies numbers of a certain length, in memory and on threads that it borrows.
-pub(crate) struct Multiplier<'a, 'b> {
+pub(crate) struct Multiplier<'a, 'b, 'c> {
     pub(crate) plan: &'a Plan,
     pub(crate) base: Base,
     pub(crate) instructions: Instructions,
     pub(crate) arrays: &'a mut Arrays,
-    pub(crate) executor: &'a mut Executor<'b>,
+    pub(crate) executor: &'a mut Executor<'b, 'c>,
 }
 
-impl Multiplier<'_, '_> {
+impl Multiplier<'_, '_, '_> {
     /// Replaces the digits of f by those of f * l, and those of l by those of l * l. The results are
     /// balanced.
     ///
@@ -138,7 +138,7 @@ impl Multiplier<'_, '_> {
         let batches = numbers
             .iter()
             .zip(&arrays)
-            .flat_map(|number| batches.iter().map(move |batch| (number, batch.clone())))
+            .flat_map(|number| batches.clone().map(move |batch| (number, batch)))
             .collect();
         self.executor
             .for_each(batches, |((digits, array), tasks), progress| {
@@ -217,7 +217,7 @@ impl Multiplier<'_, '_> {
             let batches = digits
                 .iter()
                 .zip(&arrays)
-                .flat_map(|number| batches.iter().map(move |batch| (number, batch.clone())))
+                .flat_map(|number| batches.clone().map(move |batch| (number, batch)))
                 .zip(carries.chunks_exact_mut(quads))
                 .zip(&mut errors)
                 .collect();
@@ -253,7 +253,7 @@ impl Multiplier<'_, '_> {
         {
             digits[2 * plan.len()] = 0;
             for row in 0..plan.rows {
-                for (batch, carries) in batches.iter().zip(carries.chunks_exact(quads)) {
+                for (batch, carries) in batches.clone().zip(carries.chunks_exact(quads)) {
                     let at = row * plan.columns + batch.end * width * 4;
                     let Group { re, im } = carries[row / 4];
                     for (at, carry) in [(at, re[row % 4]), (plan.len() + at, im[row % 4])] {
@@ -272,11 +272,10 @@ impl Multiplier<'_, '_> {
 }
 
 /// Consecutive tasks that share their scratch memory and hand on their carries.
-fn batches(tasks: usize, batch_len: usize) -> Vec<Range<usize>> {
+fn batches(tasks: usize, batch_len: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
     (0..tasks)
         .step_by(batch_len)
-        .map(|start| start..tasks.min(start + batch_len))
-        .collect()
+        .map(move |start| start..tasks.min(start + batch_len))
 }
 
 #[cfg(test)]
@@ -284,6 +283,7 @@ mod tests {
     use std::{num::NonZeroUsize, ops::ControlFlow};
 
     use super::*;
+    use crate::executor;
 
     fn base() -> Base {
         Base::new(5)
@@ -336,29 +336,33 @@ mod tests {
                     let (mut f, mut l) = (Buffer::zeroed(room), Buffer::zeroed(room));
                     f[..digits].copy_from_slice(&a);
                     l[..digits].copy_from_slice(&b);
-                    let mut progress = |_| ControlFlow::Continue(());
-                    let mut multiplier = Multiplier {
-                        plan: &plan,
-                        base: base(),
-                        instructions,
-                        arrays: &mut Arrays::new(plan.groups()),
-                        executor: &mut Executor::new(threads, 1, &mut progress),
-                    };
                     let wide = |digits: &[i32]| -> Vec<_> {
                         canonical(&digits.iter().map(|&digit| digit.into()).collect::<Vec<_>>())
                     };
                     let about = format!("{digits} digits, {instructions:?}, {threads} threads");
-                    let error = multiplier.product(&mut f, &l, digits).unwrap();
-                    assert!(error < 0.01, "{about}: {error}");
-                    assert_eq!(f[..], schoolbook(&a, &b, room), "{about}");
-                    f.fill(0);
-                    f[..digits].copy_from_slice(&a);
-                    let error = multiplier
-                        .product_and_square(&mut f, &mut l, digits)
-                        .unwrap();
-                    assert!(error < 0.01, "{about}: {error}");
-                    assert_eq!(wide(&f), schoolbook(&a, &b, room), "{about}");
-                    assert_eq!(wide(&l), schoolbook(&b, &b, room), "{about}");
+                    let mut progress = |_| ControlFlow::Continue(());
+                    executor::run(threads, 1, &mut progress, |executor| {
+                        let mut multiplier = Multiplier {
+                            plan: &plan,
+                            base: base(),
+                            instructions,
+                            arrays: &mut Arrays::new(plan.groups()),
+                            executor,
+                        };
+                        let error = multiplier.product(&mut f, &l, digits).unwrap();
+                        assert!(error < 0.01, "{about}: {error}");
+                        assert_eq!(f[..], schoolbook(&a, &b, room), "{about}");
+                        f.fill(0);
+                        f[..digits].copy_from_slice(&a);
+                        let error = multiplier
+                            .product_and_square(&mut f, &mut l, digits)
+                            .unwrap();
+                        assert!(error < 0.01, "{about}: {error}");
+                        assert_eq!(wide(&f), schoolbook(&a, &b, room), "{about}");
+                        assert_eq!(wide(&l), schoolbook(&b, &b, room), "{about}");
+                        Ok(())
+                    })
+                    .unwrap();
                 }
             }
         }

@@ -56,7 +56,7 @@ impl Plan {
         }
     }
 
-    /// The length m; the product has twice as many digits.
+    /// The length m of the transform. A product has at most 2m digits.
     pub(crate) fn len(&self) -> usize {
         self.rows * self.columns
     }
