@@ -1,8 +1,15 @@
-# One build stage and one named target for each image of compose.yaml. It is valid for BuildKit
-# and for the legacy builder, hence without --mount and heredocs; and since the latter builds all
-# stages before the one it is asked for, those that need no build come first.
+# One named target for each image of compose.yaml. Valid for BuildKit and for the legacy builder, so
+# there is no --mount and no heredoc. The legacy builder builds every stage that comes before the
+# one it is asked for, so the images that compile nothing come first.
 
-FROM nats:2.14-alpine AS queue
+# The base images, each at one exact version. scripts/pin-images adds their digests.
+ARG NATS_IMAGE=nats:2.14.6-alpine
+ARG NGINX_IMAGE=nginx:1.30.6
+ARG RUST_IMAGE=rust:1.95.0-slim-trixie
+ARG DEBIAN_IMAGE=debian:trixie-20260202-slim
+ARG PYTHON_IMAGE=python:3.13.9-slim-trixie
+
+FROM ${NATS_IMAGE} AS queue
 RUN mkdir -p /data /credentials/web /credentials/calculator /credentials/websocket \
     && chown -R 65532:65532 /data /credentials \
     && chmod -R 0700 /data /credentials
@@ -12,72 +19,72 @@ USER 65532:65532
 ENTRYPOINT ["entrypoint.sh"]
 CMD []
 
-FROM nginx:1.28 AS nginx
+FROM ${NGINX_IMAGE} AS nginx
 COPY services/nginx/ /etc/nginx/
-# What the entrypoint makes of the templates goes where nginx.conf includes it.
+# The image's entrypoint fills in the templates and writes them to where nginx.conf includes them.
 ENV NGINX_ENVSUBST_OUTPUT_DIR=/run/nginx \
-    NGINX_ENVSUBST_FILTER=^(POST_RATE|POST_BURST|SOCKETS_PER_ADDRESS)$ \
-    NGINX_ENTRYPOINT_QUIET_LOGS=1
-# Where this nginx is too old for upstreams.conf, before-1.27.3/ takes its place and needs a module of
-# the distribution; and the whole configuration has to be valid.
+    NGINX_ENVSUBST_FILTER=^(ALLOWED_HOSTS|LISTEN|POST_RATE|POST_BURST|REQUESTS_PER_ADDRESS|SOCKETS_PER_ADDRESS)$ \
+    NGINX_ENTRYPOINT_QUIET_LOGS=1 \
+    ALLOWED_HOSTS=localhost,127.0.0.1,[::1] \
+    LISTEN=127.0.0.1:8080 \
+    POST_RATE=50 \
+    POST_BURST=100 \
+    REQUESTS_PER_ADDRESS=100 \
+    SOCKETS_PER_ADDRESS=50
+# An invalid configuration fails the build, and so does an nginx older than 1.27.3, the first that
+# resolves the name of an upstream server again.
 RUN install --directory --owner 101 --group 101 --mode 0700 /run/nginx \
-    && cd /etc/nginx \
-    && if ! nginx -t -q; then \
-        mkdir -p modules-enabled \
-        && apt-get update \
-        && apt-get install -y --no-install-recommends libnginx-mod-stream \
-        && rm -rf /var/lib/apt/lists/* \
-        && mv before-1.27.3/* .; fi \
-    && POST_RATE=1 POST_BURST=1 SOCKETS_PER_ADDRESS=1 /docker-entrypoint.sh nginx -t \
+    && /docker-entrypoint.sh nginx -t \
     && rm -rf /run/nginx/*
 USER 101:101
 EXPOSE 8080
 
-FROM rust:1.95-slim-trixie AS tools
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 python3-venv \
-    && rm -rf /var/lib/apt/lists/*
-RUN cargo install --locked cargo-chef@0.1.78 && rm -rf /usr/local/cargo/registry
-RUN python3 -m venv /opt/maturin \
-    && /opt/maturin/bin/pip install --no-cache-dir maturin==1.16.0 \
-    && ln -s /opt/maturin/bin/maturin /usr/local/bin/maturin
+# The workspace without its code: every manifest, and an empty program or library in place of each
+# file that Cargo takes for the root of a target. The result changes only when a manifest changes or
+# a target is added, and so does the layer of compiled dependencies that is built from it.
+FROM ${RUST_IMAGE} AS skeleton
 WORKDIR /src
-
-# The manifests of all crates, found and not listed, and nothing else: the next stage's cache
-# stays good until one of them changes.
-FROM tools AS plan
 COPY . .
-RUN cargo chef prepare --recipe-path /recipe.json
+RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock ! -path '*/src/lib.rs' ! -path '*/src/main.rs' \
+        ! -path '*/src/bin/*.rs' ! -path '*/benches/*.rs' ! -path '*/examples/*.rs' ! -name build.rs -delete \
+    && find . -type d -empty -delete \
+    && printf '//! Empty.\n#![allow(unused)]\nfn main() {}\n' > /empty.rs \
+    && find . -name '*.rs' -exec cp /empty.rs {} \;
 
-FROM tools AS dependencies
-COPY --from=plan /recipe.json /recipe.json
-# Cargo joins the features of the packages that it is asked for: below it is asked for the same two,
-# or nothing of this could be used. Maturin asks for web alone, hence its own turn.
-RUN cargo chef cook --release --locked --recipe-path /recipe.json --package calculator --package websocket
-COPY services/web/pyproject.toml services/web/pyproject.toml
-RUN mkdir -p services/web/python/web \
-    && maturin build --release --locked --manifest-path services/web/Cargo.toml --out /tmp/skeleton
+# Cargo unifies the features of all packages that it builds in one call, so every call below asks for
+# the same three packages: otherwise it would compile their dependencies again.
+FROM ${RUST_IMAGE} AS dependencies
+WORKDIR /src
+# The Python extension is built for any Python from 3.11, so no interpreter is needed here.
+ENV PYO3_BUILD_EXTENSION_MODULE=1 PYO3_NO_PYTHON=1
+COPY --from=skeleton /src ./
+# Without the clean, Cargo would take the empty crates for up to date, since the real sources are older.
+RUN cargo build --release --locked --package calculator --package websocket --package web \
+    && cargo clean --release --workspace
 
-# The other services stay skeletons, so that a change of one builds only that one.
-FROM dependencies AS sources
-COPY Cargo.toml Cargo.lock ./
+# The libraries are compiled here, and the services, still empty, are removed again. Each of the
+# stages below adds the code of one service, so a change to one service compiles nothing else.
+FROM dependencies AS libraries
 COPY crates crates
+RUN cargo build --release --locked --package calculator --package websocket --package web \
+    && cargo clean --release --package calculator --package websocket --package web
 
-FROM sources AS calculator-build
+FROM libraries AS calculator-build
 COPY services/calculator services/calculator
-RUN cargo build --release --locked --package calculator --package websocket --bin calculator
+RUN cargo build --release --locked --package calculator --package websocket --package web
 
-FROM sources AS websocket-build
+FROM libraries AS websocket-build
 COPY services/websocket services/websocket
-RUN cargo build --release --locked --package calculator --package websocket --bin websocket
+RUN cargo build --release --locked --package calculator --package websocket --package web
 
-FROM sources AS web-build
-COPY services/web services/web
-RUN maturin build --release --locked --manifest-path services/web/Cargo.toml --out /wheels
+# Its manifest is here already, and the legacy builder fails at a COPY after one that changed nothing.
+FROM libraries AS web-build
+COPY services/web/src services/web/src
+RUN cargo build --release --locked --package calculator --package websocket --package web
 
-# What calculator and websocket share. 65532 is every service's user but nginx's. A volume that is
-# mounted for the first time takes the owner of its mount point, whichever image comes first.
-FROM debian:trixie-slim AS service
+# The base of calculator and websocket. 65532 is the user of every service but nginx. A new volume
+# takes the owner of its mount point from the image that mounts it first, whichever that is.
+FROM ${DEBIAN_IMAGE} AS service
 RUN install --directory --owner 65532 --group 65532 --mode 0700 /run/credentials
 USER 65532:65532
 
@@ -90,16 +97,19 @@ COPY --from=websocket-build /src/target/release/websocket /usr/local/bin/websock
 EXPOSE 8000
 ENTRYPOINT ["websocket"]
 
-FROM python:3.13-slim-trixie AS web
+FROM ${PYTHON_IMAGE} AS web
 RUN install --directory --owner 65532 --group 65532 --mode 0700 /run/credentials
 COPY services/web/requirements.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --requirement /tmp/requirements.txt
-COPY --from=web-build /wheels /tmp/wheels
-RUN pip install --no-cache-dir --no-deps /tmp/wheels/*.whl
 COPY services/web/healthcheck.py /usr/local/bin/healthcheck.py
+COPY services/web/python /opt/web
+COPY --from=web-build /src/target/release/lib_web.so /opt/web/web/_web.abi3.so
+# The file system is read-only when the service runs, so Python could not keep what it compiles.
+RUN python -m compileall -q /opt/web
+ENV PYTHONPATH=/opt/web
 USER 65532:65532
 EXPOSE 8000
-# A request holds its thread until the queue has the job on disk, so the threads are many more than
-# the cores.
+# A request holds its thread until the queue has the job on disk, so there are many more threads
+# than cores.
 CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--no-ws", \
     "--blocking-threads", "32", "--factory", "web:create_app"]
