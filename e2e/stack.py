@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,15 @@ class Container:
 
     def start(self) -> None:
         docker("start", self.id)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Freezes all its processes: connections to it stay open, and nothing answers."""
+        docker("pause", self.id)
+        try:
+            yield
+        finally:
+            docker("unpause", self.id)
 
     def kill(self) -> None:
         """SIGKILL from outside, as the kernel would do: docker does not know, so its restart policy applies."""

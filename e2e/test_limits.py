@@ -1,8 +1,14 @@
 """The limits for each address, on a second nginx of the same stack whose limits are low."""
 
+import json
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -15,29 +21,104 @@ from .stack import Stack, docker
 
 pytestmark = pytest.mark.compose
 
-_RATE, _BURST, _SOCKETS = 2, 5, 3
+_RATE, _BURST, _REQUESTS, _SOCKETS = 2, 5, 4, 3
+
+# 20 000 connections, in three processes because the number of files of a process is limited too.
+_FLOOD_PROCESSES, _FLOOD_EACH = 3, 6_667
+_FLOOD_S = 60
+
+# Opens connections to an address, sends the start of a request on each and then a byte every few seconds,
+# so that no timeout between two bytes ends it, until stdin ends. Closing resets the connections, so that
+# their ports are free again at once.
+_FLOOD = """
+import select, socket, struct, sys, time
+address, count, start, more = sys.argv[1], int(sys.argv[2]), *map(bytes.fromhex, sys.argv[3:])
+held = []
+sent = time.monotonic()
+
+def send_more():
+    global sent
+    if not more or time.monotonic() - sent < 4:
+        return
+    for connection in held:
+        try:
+            connection.send(more)
+        except OSError:
+            pass
+    sent = time.monotonic()
+
+while len(held) < count:
+    connection = socket.create_connection((address, 8080), timeout=10)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if start:
+        connection.sendall(start)
+    held.append(connection)
+    send_more()
+print("held", flush=True)
+while not select.select([sys.stdin], [], [], 1)[0]:
+    send_more()
+"""
+
+# Asks for the page once a second and says in how many seconds each answer came with which status.
+_VISIT = """
+import json, socket, sys, time
+answers = []
+for _ in range(5):
+    asked = time.monotonic()
+    with socket.create_connection((sys.argv[1], 8080), timeout=10) as connection:
+        connection.sendall(b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n")
+        status = connection.makefile("rb").readline().split()[1].decode()
+    answers.append((status, time.monotonic() - asked))
+    time.sleep(1)
+print(json.dumps(answers))
+"""
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """The second nginx, which grants an address few posts, few requests and few sockets."""
+
+    id: str
+    url: str
+    # On the network of the stack, where clients in other containers have addresses of their own.
+    address: str
+
+    def workers(self) -> set[str]:
+        """The process ids of its workers."""
+        processes = docker("top", self.id, "-eo", "pid,args").splitlines()
+        return {line.split()[0] for line in processes if "worker process" in line}
 
 
 @pytest.fixture
-def narrow(stack: Stack) -> Iterator[Client]:
-    """A client of an nginx that grants few posts a second and few sockets."""
+def nginx(stack: Stack) -> Iterator[Nginx]:
     nginx = stack.container("nginx").inspect()
-    limits = {"POST_RATE": _RATE, "POST_BURST": _BURST, "SOCKETS_PER_ADDRESS": _SOCKETS}
+    limits = {
+        "POST_RATE": _RATE, "POST_BURST": _BURST, "REQUESTS_PER_ADDRESS": _REQUESTS, "SOCKETS_PER_ADDRESS": _SOCKETS,
+    }  # fmt: skip
     (network,) = nginx["NetworkSettings"]["Networks"]
     (place, options), *_ = nginx["HostConfig"]["Tmpfs"].items()
     id = docker(
         "run", "--detach", "--rm", "--network", network, "--publish", "127.0.0.1::8080",
-        "--tmpfs", f"{place}:{options}",
+        "--tmpfs", f"{place}:{options}", "--memory", str(nginx["HostConfig"]["Memory"]),
         *(part for name, value in limits.items() for part in ("--env", f"{name}={value}")),
         nginx["Image"],
     ).strip()  # fmt: skip
     try:
-        address = docker("port", id, "8080").split()[0]
-        with Client(f"http://{address}") as client:
+        (inspected,) = json.loads(docker("inspect", id))
+        address = inspected["NetworkSettings"]["Networks"][network]["IPAddress"]
+        second = Nginx(id, f"http://{docker('port', id, '8080').split()[0]}", address)
+        with Client(second.url) as client:
             eventually(lambda: answers(client), "the second nginx answering")
-            yield client
+        yield second
     finally:
         docker("stop", id)
+
+
+@pytest.fixture
+def narrow(nginx: Nginx) -> Iterator[Client]:
+    """A client of the second nginx."""
+    with Client(nginx.url) as client:
+        yield client
 
 
 def test_who_posts_too_fast_gets_429_and_is_told_when_to_come_back(narrow: Client) -> None:
@@ -68,6 +149,46 @@ def test_who_opens_too_many_sockets_gets_429_until_one_is_closed(narrow: Client)
         assert again.result(narrow.submit(10))["value"] == fibonacci(10)
 
 
+def test_who_has_too_many_requests_in_progress_gets_429_until_one_ends(narrow: Client) -> None:
+    with ExitStack() as opened:
+        first, *_ = [opened.enter_context(unfinished_get(narrow)) for _ in range(_REQUESTS)]
+        problem(eventually(lambda: too_many(narrow), "a request being refused"), 429)
+        # Sockets are counted on their own.
+        opened.enter_context(narrow.private())
+        first.close()
+        eventually(lambda: answers(narrow), "a request being granted again")
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (b"", b""),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b""),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", b"x"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", b"x"),
+    ],
+    ids=["nothing sent", "kept alive", "incomplete headers", "incomplete body"],
+)
+def test_one_address_with_20_000_connections_shuts_out_nobody(
+    stack: Stack, nginx: Nginx, start: bytes, more: bytes
+) -> None:
+    # A worker that is killed for its use of memory takes the sockets of all clients with it.
+    workers = nginx.workers()
+    assert len(workers) == 2
+    with ExitStack() as floods:
+        flooding = [floods.enter_context(flood(nginx, start, more)) for _ in range(_FLOOD_PROCESSES)]
+        for process in flooding:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n", "connections could not be opened"
+        # From another address.
+        visit = stack.container("web").in_its_network(sys.executable, "-c", _VISIT, nginx.address)
+        assert visit.returncode == 0, visit.stderr
+        answers = json.loads(visit.stdout)
+        assert [status for status, _ in answers] == ["200"] * len(answers), answers
+        assert max(took_s for _, took_s in answers) < 1, answers
+    assert nginx.workers() == workers, docker("logs", "--tail", "20", nginx.id)
+
+
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -83,3 +204,29 @@ def try_to_open(client: Client) -> Socket | None:
         return client.private().__enter__()
     except InvalidStatus:
         return None
+
+
+def too_many(client: Client) -> httpx.Response | None:
+    response = client.request("GET", "/")
+    return response if response.status_code == 429 else None
+
+
+@contextmanager
+def unfinished_get(client: Client) -> Iterator[socket.socket]:
+    """A request for the page whose body never comes, so that it stays in progress."""
+    address = urlsplit(client.base_url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+        yield connection
+
+
+@contextmanager
+def flood(nginx: Nginx, start: bytes, more: bytes) -> Iterator["subprocess.Popen[str]"]:
+    """A process that opens its part of the connections, all from the address of this machine."""
+    command = [sys.executable, "-c", _FLOOD, nginx.address, str(_FLOOD_EACH), start.hex(), more.hex()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            # The end of stdin, to which the process replies by ending.
+            process.communicate(timeout=_FLOOD_S)

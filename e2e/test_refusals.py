@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from itertools import repeat
+from urllib.parse import urlsplit
 
 import pytest
 
 from .client import FORM, JSON, Client, problem, told
+from .raw_socket import RawSocket
 
 BIG = 10**30
 
@@ -101,6 +103,31 @@ def test_another_method_on_the_page_is_a_405_that_allows_get(client: Client, met
                                   "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/.git/config"])  # fmt: skip
 def test_another_path_is_a_404(client: Client, path: str) -> None:
     problem(client.request("GET", path), 404)
+
+
+@pytest.mark.parametrize("host", ["evil.test", "evil.test:8080", "localhost.evil.test", "127.0.0.1.evil.test",
+                                  "evil.test,localhost", "evil,evil", "[::2]", "192.0.2.1:8080"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("GET", "/static/page.js"), ("POST", "/fib"), ("GET", "/ws")]
+)
+def test_an_unknown_host_is_a_421(client: Client, method: str, path: str, host: str) -> None:
+    body = b"n=10" if method == "POST" else None
+    problem(client.request(method, path, content=body, headers={"Host": host, "Content-Type": FORM}), 421)
+
+
+def test_a_page_of_an_unknown_host_cannot_open_a_socket(base_url: str) -> None:
+    # What a browser sends for a page of a site whose name resolves to this server (DNS rebinding).
+    host = f"evil.test:{urlsplit(base_url).port}"
+    with RawSocket(base_url, headers={"Host": host, "Origin": f"http://{host}"}) as socket:
+        assert socket.status == 421
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost:8080", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080"])
+def test_this_machine_s_own_names_are_known_with_any_port(base_url: str, client: Client, host: str) -> None:
+    response = client.request("GET", "/", headers={"Host": host})
+    assert response.status_code == 200, told(response)
+    with RawSocket(base_url, headers={"Host": host, "Origin": f"http://{host.lower()}"}) as socket:
+        assert socket.status == 101
 
 
 def test_a_refused_job_is_not_queued(client: Client) -> None:

@@ -1,9 +1,11 @@
 """Any service may be restarted, killed or stopped at any time, and nothing that got a 202 is lost."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -116,6 +118,34 @@ def test_without_the_queue_a_post_gets_503_at_once_and_the_next_one_works_soon_a
         job = eventually(lambda: try_to_submit(client, 3), "a job being accepted", within_s=2)
         assert listening.result(job)["value"] == "2"
         assert time.monotonic() - back < 2
+
+
+def test_while_the_queue_is_frozen_every_one_of_many_posts_gets_503_within_2_s(stack: Stack, client: Client) -> None:
+    async def post(host: str, port: int) -> tuple[int, bool, float]:
+        body = b"n=10"
+        reader, writer = await asyncio.open_connection(host, port)
+        asked = time.monotonic()
+        writer.write(
+            b"POST /fib HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (host.encode(), port, len(body), body)
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        took_s = time.monotonic() - asked
+        writer.close()
+        return int(head.split()[1]), b"\r\nretry-after:" in head.lower(), took_s
+
+    async def post_at_once(count: int) -> list[tuple[int, bool, float]]:
+        address = urlsplit(client.base_url)
+        assert address.hostname is not None
+        posts = [post(address.hostname, address.port or 80) for _ in range(count)]
+        return await asyncio.gather(*posts)
+
+    with stack.container("queue").paused():
+        answers = asyncio.run(post_at_once(300))
+    statuses = [status for status, _, _ in answers]
+    assert statuses == [503] * 300, {status: statuses.count(status) for status in set(statuses)}
+    assert all(has_retry_after for _, has_retry_after, _ in answers)
+    assert max(took_s for _, _, took_s in answers) < 2
 
 
 def test_sockets_are_told_to_come_back_when_their_server_leaves(stack: Stack, client: Client) -> None:
