@@ -1,4 +1,4 @@
-# The one list of commands; what is longer than a line is in scripts/. CI calls `make test`.
+# The list of all commands. Anything longer than a line is in scripts/. CI calls `make test`.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -9,23 +9,23 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: up
-up: ## build what is missing, start the five services, wait until they are healthy
+up: ## build the images, start the five services and wait until they answer
 	@scripts/up
 
 .PHONY: down
-down: ## stop the five services; jobs, results and passwords stay
+down: ## stop the five services; keep jobs, results and passwords
 	@scripts/compose down
 
 .PHONY: logs
-logs: ## follow what the services log
+logs: ## follow the logs of the services
 	@scripts/compose logs --follow --tail=100
 
 .PHONY: check
-check: $(VENV) ## format, lints, types, documentation
+check: $(VENV) ## check format, lints, types and documentation
 	@scripts/check
 
 .PHONY: test
-test: check ## everything: check, all tests, and the whole system as a browser sees it
+test: check ## run check and all tests, including those of the whole system in a browser
 	@scripts/test
 
 .PHONY: bench
@@ -33,7 +33,7 @@ bench: $(VENV) ## measure this machine and write docs/benchmarks.md, in some min
 	@.venv/bin/python -m bench $(ARGS)
 
 .PHONY: clean
-clean: ## remove the services with their data, and all that was built here
+clean: ## remove the services with their data, and everything that was built here
 	@scripts/compose down --volumes --rmi local
 	@rm -rf .venv target
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Starts the queue, having made each service's password on the first start: there is no default
-# one. A password lies in a volume of its own, which its service mounts too, read-only, and reads
-# at every connection. To change one, remove its file (or the volume) and restart the queue.
+# Starts the queue. On the first start it generates a password for each service, so there is no default
+# password. Each password is kept in a volume of its own, which its service mounts read-only and reads
+# for every connection. To change one, remove its file (or the volume) and restart the queue.
 set -eu
 umask 077
 
@@ -12,13 +12,13 @@ password() {
     file=/credentials/$1/password
     if [ ! -s "$file" ]; then
         head -c 32 /dev/urandom | sha256sum | cut -c 1-64 | tr -d '\n' > "$file.new"
-        # Under its name only when whole, since the service may be reading already.
+        # The file gets its name when it is complete, since the service may be reading already.
         mv "$file.new" "$file"
     fi
     cat "$file"
 }
 
-# The server parses the variables as it parses its file: in quotation marks they are strings.
+# The server parses the variables like its configuration file: quotation marks make them strings.
 quoted() { printf '"%s"' "$1"; }
 
 WEB_PASSWORD=$(quoted "$(password web)")
@@ -27,9 +27,9 @@ WEBSOCKET_PASSWORD=$(quoted "$(password websocket)")
 SYNC_INTERVAL=$(quoted "$SYNC_INTERVAL")
 export WEB_PASSWORD CALCULATOR_PASSWORD WEBSOCKET_PASSWORD SYNC_INTERVAL
 
-# The server's two streams are in fsync most of the time (docs/adr/0015): each has a processor of Go's
-# to itself, and nobody looks every 20 us whether it could be taken away. Where the kernel has no
-# such file, the looks stay.
+# The server's two streams spend most of their time in fsync (docs/adr/0015). So each gets one of Go's
+# processors to itself, and a longer timer slack keeps Go's monitor from checking every 20 us whether
+# it should take them away. Some kernels do not have this file; then the checks go on.
 export GOMAXPROCS="${GOMAXPROCS:-$(($(nproc) + 2))}"
 { echo "$timer_slack_ns" > /proc/self/timerslack_ns; } 2>/dev/null || true
 
