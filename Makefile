@@ -32,6 +32,11 @@ test: check ## run check and all tests, including those of the whole system in a
 bench: $(VENV) ## measure this machine and write docs/benchmarks.md, in some minutes; ARGS=--help lists options
 	@.venv/bin/python -m bench $(ARGS)
 
+.PHONY: fuzz
+fuzz: ## try the parsers and the tail of the log on random input; CASES=100000 for each property
+	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked --package protocol --test properties
+	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked --package queue --all-features --lib properties
+
 .PHONY: clean
 clean: ## remove the services with their data, and everything that was built here
 	@scripts/compose down --volumes --rmi local

@@ -6,6 +6,8 @@
 mod cursor;
 mod entry;
 mod history;
+#[cfg(test)]
+mod properties;
 mod retention;
 mod tail;
 
