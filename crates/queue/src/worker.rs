@@ -1,6 +1,6 @@
 //! The role of the calculator: it takes jobs, publishes their events and acknowledges them.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{convert::Infallible, num::NonZeroUsize, sync::Arc};
 
 use protocol::{Audience, Event, Job, Lane};
 
@@ -145,16 +145,14 @@ impl Delivery {
         }
     }
 
-    /// Tells the queue that the job is still being worked on, so that it is not delivered to anyone
-    /// else.
-    ///
-    /// Cancel safe.
-    pub async fn in_progress(&self) {
+    /// Tells the queue again and again that the job is still being worked on, so that it is not
+    /// delivered to anyone else. To end it, drop the future.
+    pub async fn keep_in_progress(&self) -> Infallible {
         match &self.acker {
             #[cfg(feature = "jetstream")]
-            Acker::JetStream(acker) => acker.in_progress().await,
+            Acker::JetStream(acker) => acker.keep_in_progress().await,
             #[cfg(feature = "embedded")]
-            Acker::Embedded(_) => {}
+            Acker::Embedded(_) => std::future::pending().await,
         }
     }
 

@@ -18,8 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Config, computing::Computing};
 
-/// How often the queue is told that a job is being worked on. It waits for 10 seconds.
-const IN_PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
 /// How many times a job may be attempted. If it is delivered once more, it ends without a value.
 const MAX_ATTEMPTS: u64 = 3;
 /// Up to this n, computing a number takes less time than handing it to another thread.
@@ -76,7 +74,7 @@ impl Calculator {
         let done = tokio::select! {
             biased;
             done = self.work(&delivery.job, delivery.attempt) => done,
-            () = keep(&delivery) => return,
+            never = delivery.keep_in_progress() => match never {},
             () = shutdown.cancelled() => return delivery.nak().await,
         };
         match done {
@@ -248,14 +246,5 @@ impl Calculator {
             body,
         };
         self.worker.publish(&job.audience(), &event).await
-    }
-}
-
-/// Tells the queue, forever, that the job is being worked on.
-async fn keep(delivery: &Delivery) {
-    let mut due = interval_at(Instant::now() + IN_PROGRESS_INTERVAL, IN_PROGRESS_INTERVAL);
-    loop {
-        due.tick().await;
-        delivery.in_progress().await;
     }
 }

@@ -1,11 +1,11 @@
 //! The calculator at work: what goes into the log for a job.
 
-use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path};
+use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path, time::Duration};
 
 use calculator::Config;
 use protocol::{Audience, Event, Job, Lane, event::Body};
-use queue::{Cursor, Item, Reader, Roles, Submitter, Worker};
-use testkit::within;
+use queue::{Cursor, Item, JetStreamOptions, Reader, Roles, Submitter, Worker};
+use testkit::{NatsServer, eventually, within};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -50,12 +50,7 @@ impl Stage {
     }
 
     async fn submit(&self, n: u64) -> Uuid {
-        let job = Job {
-            id: Uuid::now_v7(),
-            n,
-            client: None,
-            accepted_us: protocol::unix_us(),
-        };
+        let job = job(n);
         self.submitter
             .submit(&job)
             .await
@@ -71,6 +66,15 @@ impl Stage {
             ended.expect("a calculator without a panic");
         }
         self.worker
+    }
+}
+
+fn job(n: u64) -> Job {
+    Job {
+        id: Uuid::now_v7(),
+        n,
+        client: None,
+        accepted_us: protocol::unix_us(),
     }
 }
 
@@ -269,4 +273,62 @@ async fn a_shutdown_gives_unfinished_work_back() {
     let worker = stage.stop().await;
     let delivery = within("the job", worker.jobs(Lane::Large).take(NonZeroUsize::MIN)).await;
     assert_eq!((delivery.job.id, delivery.attempt), (large, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_longer_than_the_patience_of_the_queue_tells_its_progress_and_is_computed_once() {
+    const N: u64 = 400_000_000;
+    let server = NatsServer::start();
+    let options = |user| JetStreamOptions {
+        urls: vec![server.url().parse().expect("an address")],
+        password_file: server.password_file(user),
+        replicas: 1,
+        job_id_window: Duration::from_secs(120),
+        ack_wait: Duration::from_millis(300),
+    };
+    let (submitter, submitter_driver) = Submitter::connect(&options("web")).await.unwrap();
+    let (worker, worker_driver) = Worker::connect(&options("calculator")).await.unwrap();
+    let (reader, reader_driver) = Reader::connect(&options("websocket")).await.unwrap();
+    let mut drivers = JoinSet::new();
+    let readiness = reader_driver.readiness();
+    for driver in [submitter_driver, worker_driver, reader_driver] {
+        drivers.spawn(driver.run());
+    }
+    let shutdown = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(calculator::run(worker, CONFIG, shutdown.clone()));
+    eventually("a reader that is ready", async || {
+        readiness.is_ready().then_some(())
+    })
+    .await;
+    let mut cursor = reader.cursor(&[Audience::Public], |_| true, None).unwrap();
+    let job = job(N);
+    eventually("a job that is accepted", async || {
+        submitter.submit(&job).await.ok()
+    })
+    .await;
+    let (mut progress, mut ends) = (0, 0);
+    let sentinel = loop {
+        let event = next(&mut cursor).await;
+        match event.body {
+            Body::Started { attempt } => assert_eq!(attempt, 1),
+            Body::Progress { .. } => progress += 1,
+            Body::Result { .. } if event.id == job.id => {
+                ends += 1;
+                // Whatever came of a second delivery is in the log before the end of this job.
+                let sentinel = self::job(10);
+                submitter.submit(&sentinel).await.unwrap();
+            }
+            Body::Result { .. } => break event,
+            Body::Preview { .. } | Body::Part { .. } => {}
+            Body::Failed { reason } => panic!("{reason}"),
+        }
+    };
+    assert_eq!((sentinel.n, ends), (10, 1));
+    assert!(progress > 0, "no progress was published");
+    shutdown.cancel();
+    within("a calculator that has ended", tasks.join_next())
+        .await
+        .unwrap()
+        .unwrap();
 }

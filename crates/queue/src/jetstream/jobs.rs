@@ -1,6 +1,6 @@
 //! Taking the jobs of one lane from the stream JOBS, and acknowledging them.
 
-use std::{error::Error, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     AckKind, Message,
@@ -9,11 +9,14 @@ use async_nats::jetstream::{
 use futures_util::StreamExt;
 use protocol::{Audience, Event, Job, Lane, event::Body};
 use serde_json::Value;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, interval_at},
+};
 use uuid::Uuid;
 
 use super::publisher::Publisher;
-use crate::{backoff::Backoff, error::PublishError, taken::Taken};
+use crate::{backoff::Backoff, error::PublishError, limits::SIGNS_OF_LIFE, taken::Taken};
 
 /// The durable consumer of a lane.
 pub(super) type Consumer = consumer::Consumer<pull::Config>;
@@ -30,7 +33,16 @@ pub(crate) struct Jobs {
     backoff: Backoff,
     /// Publishes the failure of a job that cannot be read.
     publisher: Publisher,
-    acked: Arc<Notify>,
+    acks: Acks,
+}
+
+/// What the ackers of one lane need.
+#[derive(Debug, Clone)]
+pub(super) struct Acks {
+    /// After how long without a sign of life a job is delivered again.
+    pub(super) wait: Duration,
+    /// Notified of each ack.
+    pub(super) acked: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Jobs {
@@ -46,7 +58,7 @@ impl Jobs {
         lane: Lane,
         consumer: watch::Receiver<Option<Consumer>>,
         publisher: Publisher,
-        acked: Arc<Notify>,
+        acks: Acks,
     ) -> Self {
         Self {
             lane,
@@ -54,7 +66,7 @@ impl Jobs {
             request: None,
             backoff: Backoff::default(),
             publisher,
-            acked,
+            acks,
         }
     }
 
@@ -125,7 +137,7 @@ impl Jobs {
         };
         let acker = Acker {
             message,
-            acked: Arc::clone(&self.acked),
+            acks: self.acks.clone(),
         };
         match serde_json::from_slice::<Job>(&acker.message.payload) {
             Ok(job) => Some(Taken {
@@ -184,7 +196,7 @@ impl MalformedJob {
 #[derive(Debug)]
 pub(crate) struct Acker {
     message: Message,
-    acked: Arc<Notify>,
+    acks: Acks,
 }
 
 impl Acker {
@@ -192,8 +204,13 @@ impl Acker {
         self.end(AckKind::Ack).await;
     }
 
-    pub(crate) async fn in_progress(&self) {
-        self.send(AckKind::Progress).await;
+    pub(crate) async fn keep_in_progress(&self) -> Infallible {
+        let period = self.acks.wait / SIGNS_OF_LIFE;
+        let mut due = interval_at(Instant::now() + period, period);
+        loop {
+            due.tick().await;
+            self.send(AckKind::Progress).await;
+        }
     }
 
     pub(crate) async fn nak(self) {
@@ -203,7 +220,7 @@ impl Acker {
     /// Tells the queue that the job must not be delivered again.
     async fn end(&self, kind: AckKind) {
         self.send(kind).await;
-        self.acked.notify_one();
+        self.acks.acked.notify_one();
     }
 
     async fn send(&self, kind: AckKind) {

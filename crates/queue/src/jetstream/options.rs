@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::limits::JOB_ID_WINDOW;
+use crate::limits::{ACK_WAIT, JOB_ID_WINDOW};
 
 /// Where the queue is and how to log in to it.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,4 +36,8 @@ pub struct JetStreamOptions {
     /// How long the queue remembers the id of a job that is done. Only tests shorten it.
     #[arg(skip = JOB_ID_WINDOW)]
     pub job_id_window: Duration,
+    /// After how long without a sign of life from its worker a job is delivered again. Only tests
+    /// shorten it.
+    #[arg(skip = ACK_WAIT)]
+    pub ack_wait: Duration,
 }

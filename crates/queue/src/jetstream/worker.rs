@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    jobs::{Consumer, Jobs},
+    jobs::{Acks, Consumer, Jobs},
     link,
     options::JetStreamOptions,
     publisher::Publisher,
@@ -31,9 +31,6 @@ const STREAM: &str = "JOBS";
 
 /// The most messages of one lane.
 const MAX_MESSAGES_PER_LANE: i64 = MAX_JOBS_PER_LANE as i64 + sweeper::MAX_DONE_JOBS.cast_signed();
-
-/// After how long without a sign of life from its worker a job is delivered to another one.
-const ACK_WAIT: Duration = Duration::from_secs(10);
 
 /// The stream of jobs. To JetStream it is a stream of limits, from which done jobs are swept many at a
 /// time. JetStream's own work queues remove each message with its ack, and if an ack means "on disk",
@@ -54,12 +51,12 @@ fn stream(replicas: u8) -> Config {
     }
 }
 
-fn consumer(lane: Lane) -> pull::Config {
+fn consumer(lane: Lane, ack_wait: Duration) -> pull::Config {
     pull::Config {
         durable_name: Some(lane.name().into()),
         filter_subject: subjects::of_lane(lane).into(),
         ack_policy: AckPolicy::Explicit,
-        ack_wait: ACK_WAIT,
+        ack_wait,
         // There is no limit of deliveries: a message beyond such a limit would stay in the stream
         // forever. The calculator counts the deliveries and ends the job.
         max_ack_pending: -1,
@@ -73,6 +70,7 @@ pub(crate) struct Worker {
     lanes: Lanes,
     replicas: u8,
     job_id_window: Duration,
+    ack_wait: Duration,
 }
 
 /// What the driver and the takers of jobs share about each lane.
@@ -124,6 +122,7 @@ impl Worker {
             },
             replicas: options.replicas,
             job_id_window: options.job_id_window,
+            ack_wait: options.ack_wait,
         };
         let driven = worker.clone();
         let driver = Driver::new(async move |ready| driven.drive(&ready).await);
@@ -136,7 +135,10 @@ impl Worker {
             lane,
             state.consumer.subscribe(),
             self.publisher.clone(),
-            Arc::clone(&state.acked),
+            Acks {
+                wait: self.ack_wait,
+                acked: Arc::clone(&state.acked),
+            },
         )
     }
 
@@ -177,7 +179,7 @@ impl Worker {
             .await?;
         for lane in Lane::ALL {
             let consumer = context
-                .create_consumer_on_stream(consumer(lane), STREAM)
+                .create_consumer_on_stream(consumer(lane, self.ack_wait), STREAM)
                 .await?;
             self.lanes.get(lane).consumer.send_replace(Some(consumer));
         }

@@ -190,8 +190,14 @@ impl Tail {
                 .iter()
                 .filter_map(|audience| self.channels.get(audience))
         };
-        let floor = channels()
-            .map(|channel| channel.floor)
+        // Of an audience without a channel nothing is held, whatever was appended for it.
+        let floor = audiences
+            .iter()
+            .map(|audience| {
+                self.channels
+                    .get(audience)
+                    .map_or(self.floor, |channel| channel.floor)
+            })
             .max()
             .unwrap_or(self.floor);
         let head = self.head.unwrap_or_default();

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use async_nats::jetstream;
 use protocol::{Audience, Lane, event::Body};
-use queue::{Item, SubmitError};
+use queue::{Item, JetStreamOptions, SubmitError};
 use testkit::{NatsServer, eventually, within};
 use tokio::{
     sync::Semaphore,
@@ -132,6 +132,26 @@ async fn every_submission_is_answered_in_time_while_the_queue_hangs() {
         stage.submitter.submit(&job(2)).await.ok()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_kept_in_progress_is_not_delivered_again() {
+    const ACK_WAIT: Duration = Duration::from_secs(1);
+    let stage = Stage::with(|options| JetStreamOptions {
+        ack_wait: ACK_WAIT,
+        ..options
+    })
+    .await;
+    let mut jobs = stage.worker.jobs(Lane::Small);
+    let delivery = stage.deliver(&mut jobs, &job(1)).await;
+    tokio::select! {
+        again = timeout(ACK_WAIT * 3, jobs.take(NonZeroUsize::MIN)) => {
+            assert!(again.is_err(), "delivered again: {again:?}");
+        }
+        never = delivery.keep_in_progress() => match never {},
+    }
+    // Without a sign of life it is.
+    assert_eq!(take(&mut jobs).await.attempt, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

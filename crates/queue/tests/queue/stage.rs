@@ -39,20 +39,22 @@ impl Stage {
     }
 
     pub(crate) async fn jetstream() -> Self {
-        Self::with_job_id_window(Duration::from_secs(120)).await
+        Self::with(|options| options).await
     }
 
     /// A queue that forgets a job as soon as it is done.
     pub(crate) async fn forgetful() -> Self {
-        Self::with_job_id_window(Duration::ZERO).await
+        Self::with(|options| JetStreamOptions {
+            job_id_window: Duration::ZERO,
+            ..options
+        })
+        .await
     }
 
-    async fn with_job_id_window(job_id_window: Duration) -> Self {
+    /// A queue whose calculator has other options.
+    pub(crate) async fn with(change: impl FnOnce(JetStreamOptions) -> JetStreamOptions) -> Self {
         let server = NatsServer::start();
-        let calculator = JetStreamOptions {
-            job_id_window,
-            ..options(&server, "calculator")
-        };
+        let calculator = change(options(&server, "calculator"));
         let connect = "a valid address";
         let (submitter, submitter_driver) = Submitter::connect(&options(&server, "web"))
             .await
@@ -121,6 +123,7 @@ pub(crate) fn options(server: &NatsServer, user: &str) -> JetStreamOptions {
         urls: vec![server.url().parse().expect("an address")],
         replicas: 1,
         job_id_window: Duration::from_secs(120),
+        ack_wait: Duration::from_secs(10),
         password_file: server.password_file(user),
     }
 }
