@@ -182,18 +182,21 @@ impl fmt::Display for MessageId {
 ///
 /// # Errors
 ///
-/// If the payload is not a JSON object with the type of an event.
+/// If the payload is not a JSON object with the type of an event, or not UTF-8.
 pub fn message(payload: &[u8], seq: u64) -> Result<(Kind, Bytes), InvalidEvent> {
     #[derive(Deserialize)]
     struct Head {
         r#type: Kind,
     }
-    let head: Head = serde_json::from_slice(payload).map_err(|error| InvalidEvent(Some(error)))?;
-    let fields = payload.strip_prefix(b"{").ok_or(InvalidEvent(None))?;
+    // The parser skips the fields that it does not need without checking that they are UTF-8. It is
+    // checked here, once for all the sockets that send the message.
+    let payload = std::str::from_utf8(payload).map_err(|_| InvalidEvent(None))?;
+    let head: Head = serde_json::from_str(payload).map_err(|error| InvalidEvent(Some(error)))?;
+    let fields = payload.strip_prefix('{').ok_or(InvalidEvent(None))?;
     let seq = format!(r#"{{"seq":{seq},"#);
     let mut message = BytesMut::with_capacity(seq.len() + fields.len());
     message.put(seq.as_bytes());
-    message.put(fields);
+    message.put(fields.as_bytes());
     Ok((head.r#type, message.freeze()))
 }
 
@@ -284,6 +287,8 @@ mod tests {
         ] {
             assert!(message(payload.as_bytes(), 1).is_err(), "{payload}");
         }
+        let not_text = b"{\"type\":\"part\",\"value\":\"\xff\"}";
+        assert!(message(not_text, 1).is_err());
     }
 
     #[test]
