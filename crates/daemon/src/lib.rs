@@ -1,13 +1,15 @@
 //! What every process of fibwire needs: logging, HTTP within limits, health checks, and ending when
 //! told to. It knows neither the queue nor the arithmetic.
 
+mod connection;
 mod exit;
+mod files;
 pub mod health;
 mod http;
 mod logging;
 mod termination;
 
 pub use exit::exit_code;
-pub use http::{response, serve};
+pub use http::{read_body, response, serve};
 pub use logging::init as init_logging;
 pub use termination::until_terminated;
