@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 
+use protocol::Origins;
 use queue::JetStreamOptions;
-
-use crate::origin::Origins;
 
 /// Sends the results of jobs to browsers as they arrive.
 #[derive(Debug, clap::Parser)]
@@ -44,8 +43,8 @@ pub enum Command {
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Config {
-    /// Origins of other sites whose pages may open a socket, as in `https://example.org`, separated by
-    /// commas. A page from the server's own host always may.
+    /// Origins of other sites whose pages may open a socket and post jobs, as in
+    /// `https://example.org`, separated by commas. A page from the server's own host always may.
     #[arg(
         long,
         env = "ALLOWED_ORIGINS",

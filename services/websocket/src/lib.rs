@@ -1,10 +1,13 @@
 //! Sends events from the log to the browsers that they are for. A socket is a cursor over the log, so a
 //! slow reader delays only itself, and resuming is the same as reading on. The content of an event is
 //! not parsed here.
+//!
+//! The service does not check which host a request is for. nginx, the only one that can reach it, has
+//! done so, and the standalone binary does it for all its routes.
 
 mod admission;
 mod config;
-mod origin;
+mod outgoing;
 mod request;
 mod routes;
 mod socket;
@@ -16,7 +19,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Args, Command, Config};
-pub use origin::{InvalidOrigin, Origins};
 use routes::Sockets;
 
 /// The most connections that are not sockets: health checks, pages, posts.

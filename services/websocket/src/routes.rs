@@ -4,24 +4,24 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{
-        RawQuery, State,
-        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
-    },
+    body::Body,
+    extract::{Request as HttpRequest, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
     routing::get,
 };
-use protocol::Problem;
+use hyper_util::rt::TokioIo;
+use protocol::{Problem, Source};
 use queue::{NotReady, Reader};
 use tokio::sync::Semaphore;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Config,
     admission::Admission,
     request::Request,
-    socket::{self, CloseReason},
+    socket::{CloseReason, Socket},
 };
 
 /// After how many seconds to try again while the log cannot be read.
@@ -66,7 +66,8 @@ impl Sockets {
 
     /// What the socket will hold, or why there is none.
     fn admit(&self, query: &str, headers: &HeaderMap) -> Result<Admission, Refusal> {
-        if !self.0.config.allowed_origins.allow(headers) {
+        let source = Source::of(headers);
+        if !self.0.config.allowed_origins.allow(&source) {
             return Err(Refusal::Close(CloseReason::OriginNotAllowed));
         }
         let request = Request::parse(query).ok_or(Refusal::Close(CloseReason::BadQuery))?;
@@ -100,31 +101,32 @@ impl From<NotReady> for Refusal {
     }
 }
 
-async fn open(
-    State(sockets): State<Sockets>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let Ok(upgrade) = upgrade else {
+async fn open(State(sockets): State<Sockets>, mut request: HttpRequest) -> Response {
+    let Ok(response) = create_response_with_body(&request, Body::empty) else {
         return not_an_upgrade();
     };
-    let upgrade = socket::configure(upgrade);
+    let query = request.uri().query().unwrap_or_default();
     // The cursor is made before the response, so that a client misses nothing from the moment that
     // its socket is open.
-    let admission = match sockets.admit(query.as_deref().unwrap_or_default(), &headers) {
+    let admission = match sockets.admit(query, request.headers()) {
         Ok(admission) => Ok(admission),
         Err(Refusal::Close(reason)) => Err(reason),
         Err(Refusal::NotReady) => return not_ready(),
     };
-    let (task, shutdown) = (sockets.0.tasks.token(), sockets.0.shutdown.clone());
-    upgrade.on_upgrade(async move |mut socket| {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let shutdown = sockets.0.shutdown.clone();
+    sockets.0.tasks.spawn(async move {
+        let connection = match upgrade.await {
+            Ok(connection) => TokioIo::new(connection),
+            Err(error) => return tracing::debug!(%error, "connection lost before it was a socket"),
+        };
+        let mut socket = Socket::new(connection).await;
         match admission {
-            Ok(mut admission) => socket::serve(&mut socket, &mut admission, &shutdown).await,
-            Err(reason) => socket::close(&mut socket, reason).await,
+            Ok(mut admission) => socket.serve(&mut admission, &shutdown).await,
+            Err(reason) => socket.close(reason).await,
         }
-        drop((socket, task));
-    })
+    });
+    response
 }
 
 fn not_an_upgrade() -> Response {

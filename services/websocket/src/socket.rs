@@ -1,33 +1,48 @@
 //! One open socket: it sends events and pings, and ignores what it receives.
 
-use std::{error::Error, pin::pin, time::Duration};
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use futures_util::{FutureExt, SinkExt};
-use queue::Item;
-use tokio::time::{Instant, sleep_until, timeout};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Message,
+        error::CapacityError,
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
 use tokio_util::sync::CancellationToken;
-use tungstenite::error::{CapacityError, Error as ProtocolError};
 
-use crate::admission::Admission;
+use crate::{admission::Admission, outgoing::Outgoing};
 
-/// How often the peer is pinged. nginx cuts a silent socket after 60 s.
+/// How long a peer may be silent before it is pinged. nginx cuts a silent socket after 60 s.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
-/// How long the pong may take.
+/// How long a peer may then go on being silent.
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it may take to send a message. A peer that does not take it is gone.
-const SEND_TIMEOUT: Duration = Duration::from_secs(35);
+/// How many bytes of messages are sent between two pings, at most. The pongs show that a slow peer is
+/// still reading, although much of what was sent to it waits in buffers on the way.
+const PING_BYTES: usize = 32 * 1024;
+/// How long a peer may take nothing of what is sent to it.
+const STALL_TIMEOUT: Duration = Duration::from_secs(35);
 /// How long the peer may take to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest frame that a client may send, in bytes.
-const MAX_FRAME: usize = 4 * 1024;
+const MAX_RECEIVED_FRAME: usize = 4 * 1024;
+/// The longest frame that is sent, in bytes. A longer message is sent in fragments, because each frame
+/// is copied into the buffer of its socket. With 20 000 sockets this makes 80 MiB.
+const MAX_SENT_FRAME: usize = 4 * 1024;
 /// The read buffer of each socket, in bytes. Idle sockets hold one too, and all it receives is a pong.
 const READ_BUFFER: usize = 256;
-/// How many bytes of messages are collected before they are written.
-const WRITE_BUFFER: usize = 16 * 1024;
-/// The most bytes of messages that wait to be written: a little more than the longest message.
-const MAX_WRITE_BUFFER: usize = 4 * 1024 * 1024;
+/// How many bytes of frames are collected before they are written.
+const WRITE_BUFFER: usize = MAX_SENT_FRAME;
+/// The most bytes that wait to be written: frames that were just collected, and answers to the peer's
+/// pings.
+const MAX_WRITE_BUFFER: usize = 4 * MAX_SENT_FRAME;
 
 /// Why the server closes a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,16 +59,16 @@ pub(crate) enum CloseReason {
 impl CloseReason {
     fn frame(self) -> CloseFrame {
         let (code, reason) = match self {
-            Self::GoingAway => (close_code::AWAY, "the server is going away, connect again"),
-            Self::OriginNotAllowed => (close_code::POLICY, "this origin is not allowed"),
+            Self::GoingAway => (CloseCode::Away, "the server is going away, connect again"),
+            Self::OriginNotAllowed => (CloseCode::Policy, "this origin is not allowed"),
             Self::BadQuery => (
-                close_code::POLICY,
+                CloseCode::Policy,
                 "client is 16 to 64 characters of A-Z a-z 0-9 _ -, since is a whole number",
             ),
-            Self::TooManySockets => (close_code::AGAIN, "too many sockets, try again later"),
-            Self::FrameTooLong => (close_code::SIZE, "a frame may be up to 4 KiB"),
-            Self::NotText => (close_code::INVALID, "text must be UTF-8"),
-            Self::ProtocolBroken => (close_code::PROTOCOL, "not the WebSocket protocol"),
+            Self::TooManySockets => (CloseCode::Again, "too many sockets, try again later"),
+            Self::FrameTooLong => (CloseCode::Size, "a frame may be up to 4 KiB"),
+            Self::NotText => (CloseCode::Invalid, "text must be UTF-8"),
+            Self::ProtocolBroken => (CloseCode::Protocol, "not the WebSocket protocol"),
         };
         CloseFrame {
             code,
@@ -62,119 +77,151 @@ impl CloseReason {
     }
 }
 
-/// Sets the limits of a socket that is about to be opened.
-pub(crate) fn configure(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
-    upgrade
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(MAX_WRITE_BUFFER)
-        .max_message_size(MAX_FRAME)
-        .max_frame_size(MAX_FRAME)
+/// A socket over a connection on which the opening handshake is done.
+#[derive(Debug)]
+pub(crate) struct Socket<S>(WebSocketStream<S>);
+
+/// What happened on a socket.
+enum Turn {
+    Received(Option<Result<Message, Error>>),
+    Flushed(Result<(), Error>),
 }
 
-/// Serves a socket until either side closes it, or until `shutdown`.
-pub(crate) async fn serve(
-    socket: &mut WebSocket,
-    admission: &mut Admission,
-    shutdown: &CancellationToken,
-) {
-    if let Some(reason) = exchange(socket, admission, shutdown).await {
-        close(socket, reason).await;
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    pub(crate) async fn new(connection: S) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_write_buffer_size(MAX_WRITE_BUFFER)
+            .max_message_size(Some(MAX_RECEIVED_FRAME))
+            .max_frame_size(Some(MAX_RECEIVED_FRAME));
+        Self(WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await)
     }
-}
 
-/// Closes a socket and gives the peer a moment to answer, because it loses what it has not read yet when
-/// the connection is dropped.
-pub(crate) async fn close(socket: &mut WebSocket, reason: CloseReason) {
-    let closing = async {
-        socket.send(Message::Close(Some(reason.frame()))).await?;
-        while let Some(message) = socket.recv().await {
-            message?;
-        }
-        Ok::<_, axum::Error>(())
-    };
-    // Whether the peer answered or not, the socket ends here.
-    timeout(CLOSE_TIMEOUT, closing).await.ok();
-}
-
-/// Sends and receives until there is a reason to close. `None` if the peer is gone already.
-async fn exchange(
-    socket: &mut WebSocket,
-    admission: &mut Admission,
-    shutdown: &CancellationToken,
-) -> Option<CloseReason> {
-    let mut ping = pin!(sleep_until(Instant::now() + PING_INTERVAL));
-    let mut pong_due = false;
-    loop {
-        tokio::select! {
+    /// Serves the socket until either side closes it, or until `shutdown`.
+    pub(crate) async fn serve(&mut self, admission: &mut Admission, shutdown: &CancellationToken) {
+        let reason = tokio::select! {
             biased;
-            () = shutdown.cancelled() => return Some(CloseReason::GoingAway),
-            received = socket.recv() => match received {
-                None => return None,
-                // Any frame shows that the peer is there. After a close frame, the next receive
-                // sends the answer and returns `None`.
-                Some(Ok(_)) => {
-                    pong_due = false;
-                    ping.as_mut().reset(Instant::now() + PING_INTERVAL);
-                }
-                Some(Err(error)) => return violation(&error),
-            },
-            () = &mut ping => {
-                if pong_due {
-                    return None;
-                }
-                in_time(socket.send(Message::Ping(Default::default()))).await?;
-                pong_due = true;
-                ping.as_mut().reset(Instant::now() + PONG_TIMEOUT);
+            () = shutdown.cancelled() => Some(CloseReason::GoingAway),
+            reason = self.exchange(admission) => reason,
+        };
+        if let Some(reason) = reason {
+            self.close(reason).await;
+        }
+    }
+
+    /// Closes the socket and gives the peer a moment to answer, because it loses what it has not read
+    /// yet when the connection is dropped.
+    pub(crate) async fn close(&mut self, reason: CloseReason) {
+        let closing = async {
+            self.0.close(Some(reason.frame())).await?;
+            while let Some(message) = self.0.next().await {
+                message?;
             }
-            item = admission.cursor.next() => {
-                in_time(send_all(socket, admission, item)).await?;
+            Ok::<_, Error>(())
+        };
+        // Whether the peer answered or not, the socket ends here.
+        timeout(CLOSE_TIMEOUT, closing).await.ok();
+    }
+
+    /// Sends and receives until there is a reason to close. `None` if the peer is gone already.
+    async fn exchange(&mut self, admission: &mut Admission) -> Option<CloseReason> {
+        let mut outgoing = Outgoing::new(admission.tells_gaps);
+        let mut silence = pin!(sleep_until(Instant::now() + PING_INTERVAL));
+        let mut stall = pin!(sleep_until(Instant::now() + STALL_TIMEOUT));
+        let mut pong_due = false;
+        // Whether something was handed to the socket that is not written yet.
+        let mut sending = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stall, if sending => return None,
+                turn = self.turn(sending) => match turn {
+                    Turn::Received(None) => return None,
+                    // Any frame shows that the peer is there. After a close frame, the next receive
+                    // sends the answer and returns `None`.
+                    Turn::Received(Some(Ok(_))) => {
+                        pong_due = false;
+                        silence.as_mut().reset(Instant::now() + PING_INTERVAL);
+                    }
+                    Turn::Received(Some(Err(error))) => return violation(&error),
+                    Turn::Flushed(flushed) => {
+                        flushed.ok()?;
+                        sending = self.hand_over(&mut outgoing, admission)?;
+                        stall.as_mut().reset(Instant::now() + STALL_TIMEOUT);
+                    }
+                },
+                () = &mut silence => {
+                    if pong_due {
+                        return None;
+                    }
+                    self.hand_over_one(Message::Ping(Default::default()))?;
+                    if !sending {
+                        sending = true;
+                        stall.as_mut().reset(Instant::now() + STALL_TIMEOUT);
+                    }
+                    pong_due = true;
+                    silence.as_mut().reset(Instant::now() + PONG_TIMEOUT);
+                }
+                item = admission.cursor.next(), if !sending => {
+                    outgoing.begin(item);
+                    sending = self.hand_over(&mut outgoing, admission)?;
+                    stall.as_mut().reset(Instant::now() + STALL_TIMEOUT);
+                }
             }
         }
     }
-}
 
-/// Sends `item` and the items that are ready after it, with one flush.
-async fn send_all(
-    socket: &mut WebSocket,
-    admission: &mut Admission,
-    item: Item,
-) -> Result<(), axum::Error> {
-    let mut next = Some(item);
-    let mut fed = 0;
-    while let Some(item) = next {
-        if let Some(message) = message(&item, admission.tells_gaps) {
-            fed += message.len();
-            socket.feed(Message::Text(message)).await?;
-        }
-        if fed >= WRITE_BUFFER {
-            break;
-        }
-        next = admission.cursor.next().now_or_never();
+    /// Receives, and if `sending` also writes what was handed over. Cancel safe: nothing is lost when
+    /// this future is dropped.
+    async fn turn(&mut self, sending: bool) -> Turn {
+        poll_fn(|cx| {
+            if let Poll::Ready(received) = self.0.poll_next_unpin(cx) {
+                return Poll::Ready(Turn::Received(received));
+            }
+            if sending && let Poll::Ready(flushed) = self.0.poll_flush_unpin(cx) {
+                return Poll::Ready(Turn::Flushed(flushed));
+            }
+            Poll::Pending
+        })
+        .await
     }
-    socket.flush().await
-}
 
-fn message(item: &Item, tells_gaps: bool) -> Option<Utf8Bytes> {
-    match item {
-        Item::Entry(entry) => Utf8Bytes::try_from(entry.message.clone()).ok(),
-        Item::Gap(seq) => tells_gaps.then(|| format!(r#"{{"type":"gap","seq":{seq}}}"#).into()),
+    /// Hands over frames for one write: the next fragment of a long message, or all the short messages
+    /// that are ready. Everything from before must have been flushed. Returns whether there were any.
+    fn hand_over(&mut self, outgoing: &mut Outgoing, admission: &mut Admission) -> Option<bool> {
+        let mut bytes = 0;
+        while bytes < WRITE_BUFFER {
+            if let Some(frame) = outgoing.next_frame(MAX_SENT_FRAME) {
+                bytes += frame.len();
+                self.hand_over_one(Message::Frame(frame))?;
+                if outgoing.is_ping_due(PING_BYTES) {
+                    self.hand_over_one(Message::Ping(Default::default()))?;
+                }
+            } else if let Some(item) = admission.cursor.next().now_or_never() {
+                outgoing.begin(item);
+            } else {
+                break;
+            }
+        }
+        Some(bytes > 0)
     }
-}
 
-/// `None` if the peer did not take the message in time.
-async fn in_time(sending: impl Future<Output = Result<(), axum::Error>>) -> Option<()> {
-    timeout(SEND_TIMEOUT, sending).await.ok()?.ok()
+    /// `None` if the peer is gone.
+    fn hand_over_one(&mut self, message: Message) -> Option<()> {
+        self.0.start_send_unpin(message).ok()
+    }
 }
 
 /// Which rule the peer broke. `None` if the error is that it is gone.
-fn violation(error: &axum::Error) -> Option<CloseReason> {
-    match error.source()?.downcast_ref::<ProtocolError>()? {
-        ProtocolError::Capacity(CapacityError::MessageTooLong { .. }) => {
-            Some(CloseReason::FrameTooLong)
-        }
-        ProtocolError::Utf8(_) => Some(CloseReason::NotText),
-        ProtocolError::Protocol(_) => Some(CloseReason::ProtocolBroken),
+fn violation(error: &Error) -> Option<CloseReason> {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(CloseReason::FrameTooLong),
+        Error::Utf8(_) => Some(CloseReason::NotText),
+        Error::Protocol(_) => Some(CloseReason::ProtocolBroken),
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

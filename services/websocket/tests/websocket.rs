@@ -1,6 +1,9 @@
 //! The sockets, as their clients see them.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use futures_util::{SinkExt, StreamExt};
 use protocol::{
@@ -124,9 +127,13 @@ fn event(id: Uuid, body: Body) -> Event {
 }
 
 async fn message(socket: &mut Socket) -> Value {
-    match within("a message", socket.next()).await {
-        Some(Ok(Message::Text(text))) => serde_json::from_str(&text).expect("JSON"),
-        other => panic!("not a message: {other:?}"),
+    loop {
+        match within("a message", socket.next()).await {
+            Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).expect("JSON"),
+            // A long message comes with pings.
+            Some(Ok(Message::Ping(_))) => {}
+            other => panic!("not a message: {other:?}"),
+        }
     }
 }
 
@@ -319,6 +326,27 @@ async fn a_reader_that_stops_delays_only_itself() {
         assert_eq!(message(&mut stopped).await["index"], index);
     }
     stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_does_not_read_does_not_delay_the_end() {
+    let stage = Stage::start().await;
+    let _stopped = stage.open("").await;
+    let id = Uuid::now_v7();
+    for index in 0..64 {
+        let part = Body::Part {
+            index,
+            parts: 64,
+            value: "7".repeat(512 * 1024),
+        };
+        stage.publish(&Audience::Public, &event(id, part)).await;
+    }
+    // Another one that reads shows that the first has been sent as much as it takes.
+    let mut reader = stage.open("?since=0").await;
+    message(&mut reader).await;
+    let start = Instant::now();
+    stage.stop().await;
+    assert!(start.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test]
