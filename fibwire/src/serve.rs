@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use protocol::MaxN;
+use protocol::{Hosts, MaxN};
 use queue::Roles;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,10 @@ pub(crate) struct Args {
     /// The largest N that is accepted, up to 1000000000.
     #[arg(long, env = "MAX_N", value_name = "MAX_N", default_value_t)]
     max_n: MaxN,
+    /// The hosts that requests may be for, without ports, separated by commas. The default is
+    /// localhost, 127.0.0.1, [::1] and the address to listen on.
+    #[arg(long, env = "ALLOWED_HOSTS", value_name = "ALLOWED_HOSTS")]
+    allowed_hosts: Option<Hosts>,
     /// How jobs are computed.
     #[command(flatten)]
     calculator: calculator::Config,
@@ -51,7 +55,14 @@ async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
         .with_context(|| format!("LISTEN {}", args.listen))?;
     let address = listener.local_addr().context("address")?;
     eprintln!("fibwire is up: http://{address}");
-    let routes = site::around(submitter, args.max_n);
+    let rules = site::Rules {
+        max_n: args.max_n,
+        hosts: args
+            .allowed_hosts
+            .unwrap_or_else(|| Hosts::of_listener(address.ip())),
+        origins: args.websocket.allowed_origins.clone(),
+    };
+    let routes = site::around(submitter, rules);
     let sockets = websocket::run(listener, reader, args.websocket, routes, shutdown.clone());
     let calculator = calculator::run(worker, args.calculator, shutdown.clone());
     tokio::select! {

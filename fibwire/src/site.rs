@@ -1,15 +1,17 @@
 //! The page and `POST /fib`, as nginx and Flask serve them: the same files, rules and headers.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
-    body::{Body, to_bytes},
-    extract::{Path, State},
+    body::Body,
+    extract::{Path, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    middleware,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use protocol::{BODY_LIMIT, MaxN, Problem, Submission, unix_us};
+use protocol::{BODY_LIMIT, Hosts, MaxN, Origins, Problem, Source, Submission, unix_us};
 use queue::Submitter;
 use rust_embed::RustEmbed;
 
@@ -23,9 +25,24 @@ struct Files;
 /// nginx's list of the headers that every response carries.
 const SECURITY_HEADERS: &str = include_str!("../../services/nginx/security-headers.conf");
 
-/// Adds the page, `POST /fib` and the headers of every response to the routes of the sockets.
-pub(crate) fn around(submitter: Submitter, max_n: MaxN) -> impl FnOnce(Router) -> Router {
-    let headers = security_headers();
+/// Which requests are served.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) max_n: MaxN,
+    /// The hosts that requests of any kind may be for.
+    pub(crate) hosts: Hosts,
+    /// The other origins whose pages may post jobs.
+    pub(crate) origins: Origins,
+}
+
+/// Adds the page, `POST /fib`, the check of the host and the headers of every response to the routes
+/// of the sockets.
+pub(crate) fn around(submitter: Submitter, rules: Rules) -> impl FnOnce(Router) -> Router {
+    let site = Site {
+        submitter,
+        rules: Arc::new(rules),
+        security_headers: Arc::new(security_headers()),
+    };
     move |sockets| {
         Router::new()
             .route(
@@ -34,31 +51,34 @@ pub(crate) fn around(submitter: Submitter, max_n: MaxN) -> impl FnOnce(Router) -
             )
             .route("/static/{*path}", get(asset))
             .route("/fib", post(fib))
-            .with_state(Site { submitter, max_n })
+            .with_state(site.clone())
             .merge(sockets)
             .fallback(async || refuse(StatusCode::NOT_FOUND))
             .method_not_allowed_fallback(async || refuse(StatusCode::METHOD_NOT_ALLOWED))
-            .layer(middleware::map_response(move |mut response: Response| {
-                response.headers_mut().extend(headers.clone());
-                std::future::ready(response)
-            }))
+            .layer(middleware::from_fn_with_state(site, guard))
     }
 }
 
 #[derive(Clone)]
 struct Site {
     submitter: Submitter,
-    max_n: MaxN,
+    rules: Arc<Rules>,
+    security_headers: Arc<HeaderMap>,
+}
+
+/// Refuses requests for other hosts, and adds the headers of every response.
+async fn guard(State(site): State<Site>, request: Request, next: Next) -> Response {
+    let mut response = match site.rules.hosts.check(request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => daemon::response(problem.into()),
+    };
+    let headers = response.headers_mut();
+    headers.extend(site.security_headers.as_ref().clone());
+    response
 }
 
 async fn fib(State(site): State<Site>, headers: HeaderMap, body: Body) -> Response {
-    let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE);
-    };
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    daemon::response(match Submission::parse(content_type, &body, site.max_n) {
+    daemon::response(match parse(&site.rules, &headers, body).await {
         Ok(submission) => {
             let job = submission.into_job(unix_us());
             let outcome = site.submitter.submit(&job).await;
@@ -66,6 +86,15 @@ async fn fib(State(site): State<Site>, headers: HeaderMap, body: Body) -> Respon
         }
         Err(problem) => problem.into(),
     })
+}
+
+async fn parse(rules: &Rules, headers: &HeaderMap, body: Body) -> Result<Submission, Problem> {
+    rules.origins.check(&Source::of(headers))?;
+    let body = daemon::read_body(body, BODY_LIMIT).await?;
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    Submission::parse(content_type, &body, rules.max_n)
 }
 
 async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {

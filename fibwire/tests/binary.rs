@@ -10,6 +10,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+use tungstenite::{Message, WebSocket};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_fibwire");
 
@@ -23,9 +24,18 @@ struct Server {
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
-        let mut process = Command::new(BINARY)
+        Self::of(Command::new(BINARY).args(arguments))
+    }
+
+    /// A server that may have as many files open as `ulimit` with these options says.
+    fn with_file_limit(options: &str) -> Self {
+        let script = format!("ulimit {options} && exec \"$0\" \"$@\"");
+        Self::of(Command::new("sh").args(["-c", &script, BINARY]))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut process = command
             .args(["--listen", "127.0.0.1:0"])
-            .args(arguments)
             .stderr(Stdio::piped())
             .spawn()
             .expect("a process");
@@ -48,13 +58,57 @@ impl Server {
         self.url.strip_prefix("http://").expect("a URL")
     }
 
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address()).expect("a connection");
+        let limit = Some(Duration::from_secs(30));
+        stream.set_read_timeout(limit).expect("a time-out");
+        stream
+    }
+
     /// The whole answer to one request.
     fn request(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(self.address()).expect("a connection");
+        let mut stream = self.connect();
         stream.write_all(request.as_bytes()).expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
+        rest(&mut stream)
+    }
+
+    /// Posts a job with these further headers.
+    fn post(&self, n: u64, headers: &str) -> String {
+        let body = format!("n={n}");
+        self.request(&format!(
+            "POST /fib HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address(),
+            body.len(),
+        ))
+    }
+
+    fn open_socket(&self) -> WebSocket<TcpStream> {
+        let url = format!("ws://{}/ws", self.address());
+        tungstenite::client(url, self.connect())
+            .expect("a socket")
+            .0
+    }
+
+    /// The most memory that the process has used so far.
+    fn peak_memory_mib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))
+            .expect("the status of a process");
+        let peak = status.lines().find_map(|line| {
+            let kib = line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?;
+            kib.parse::<u64>().ok()
+        });
+        peak.expect("a line with the peak") / 1024
+    }
+
+    /// Sends a signal, and returns the exit code and how long the process took to end.
+    fn end_with(mut self, signal: &str) -> (Option<i32>, Duration) {
+        let id = self.process.id().to_string();
+        let start = Instant::now();
+        let sent = Command::new("kill").args([signal, &id]).status();
+        assert!(sent.expect("kill").success());
+        let status = self.process.wait().expect("an end");
+        (status.code(), start.elapsed())
     }
 }
 
@@ -62,6 +116,24 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait().ok();
+    }
+}
+
+/// Everything that comes until the server closes the connection.
+fn rest(stream: &mut TcpStream) -> String {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+/// The next message. A long one comes with pings.
+fn message(socket: &mut WebSocket<TcpStream>) -> String {
+    loop {
+        match socket.read().expect("a message") {
+            Message::Text(text) => return text.to_string(),
+            Message::Ping(_) => {}
+            other => panic!("not a message: {other:?}"),
+        }
     }
 }
 
@@ -203,7 +275,7 @@ fn every_answer_has_the_security_headers_and_every_error_is_a_problem() {
         ),
         (
             format!(
-                "POST /fib HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}",
+                "POST /fib HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{}",
                 body(5000)
             ),
             413,
@@ -212,7 +284,7 @@ fn every_answer_has_the_security_headers_and_every_error_is_a_problem() {
         let request = if request.contains("\r\n\r\n") {
             request
         } else {
-            format!("{request}Host: x\r\nConnection: close\r\n\r\n")
+            format!("{request}Host: localhost\r\nConnection: close\r\n\r\n")
         };
         let answer = server.request(&request);
         assert!(
@@ -234,19 +306,140 @@ fn every_answer_has_the_security_headers_and_every_error_is_a_problem() {
 #[test]
 fn a_signal_ends_it_in_time() {
     for signal in ["-TERM", "-INT"] {
-        let mut server = Server::start(&[]);
-        let id = server.process.id().to_string();
-        let start = Instant::now();
-        assert!(
-            Command::new("kill")
-                .args([signal, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-        assert_eq!(server.process.wait().unwrap().code(), Some(0));
-        assert!(start.elapsed() < Duration::from_secs(10));
+        let (code, took) = Server::start(&[]).end_with(signal);
+        assert_eq!(code, Some(0));
+        assert!(took < Duration::from_secs(2), "{took:?}");
     }
+}
+
+#[test]
+fn a_socket_that_does_not_read_does_not_delay_the_end() {
+    let server = Server::start(&[]);
+    let _stopped = server.open_socket();
+    let mut reader = server.open_socket();
+    // Longer than what the system holds for a connection.
+    let accepted = server.post(40_000_000, "");
+    assert!(accepted.starts_with("HTTP/1.1 202 "), "{accepted}");
+    while !message(&mut reader).contains(r#""type":"result""#) {}
+    let (code, took) = server.end_with("-TERM");
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn a_long_message_is_not_copied_for_each_socket() {
+    const SOCKETS: usize = 600;
+    const MAX_MEMORY_MIB: u64 = 256;
+    let server = Server::start(&[]);
+    let mut sockets: Vec<_> = (0..SOCKETS).map(|_| server.open_socket()).collect();
+    let accepted = server.post(5_000_000, "");
+    assert!(accepted.starts_with("HTTP/1.1 202 "), "{accepted}");
+    let expected = message(&mut sockets[0]);
+    assert!(expected.len() > 1_000_000);
+    for socket in &mut sockets[1..] {
+        assert!(message(socket) == expected, "another message");
+    }
+    let peak = server.peak_memory_mib();
+    println!("{SOCKETS} sockets with a message of 1 MB: {peak} MiB");
+    assert!(peak < MAX_MEMORY_MIB, "{peak} MiB");
+}
+
+#[test]
+fn a_request_for_another_host_gets_421() {
+    let server = Server::start(&[]);
+    let address = server.address();
+    let port = address.rsplit(':').next().unwrap();
+    for head in [
+        "GET / HTTP/1.1",
+        "GET /static/page.js HTTP/1.1",
+        "POST /fib HTTP/1.1",
+        "GET /nowhere HTTP/1.1",
+        "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://evil.test",
+    ] {
+        let answer = server.request(&format!(
+            "{head}\r\nHost: evil.test:{port}\r\nConnection: close, upgrade\r\n\r\n"
+        ));
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{head}\n{answer}");
+        assert!(
+            answer.contains("application/problem+json"),
+            "{head}\n{answer}"
+        );
+        assert!(
+            answer.contains("x-content-type-options: nosniff\r\n"),
+            "{head}\n{answer}"
+        );
+    }
+    for host in ["localhost", "127.0.0.1", "[::1]"] {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n");
+        let answer = server.request(&request);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{host}\n{answer}");
+    }
+}
+
+#[test]
+fn only_the_own_page_and_listed_origins_may_post() {
+    let server = Server::start(&["--allowed-origins", "https://friend.example"]);
+    let own = server.url.clone();
+    for (headers, status) in [
+        (String::new(), 202),
+        (
+            format!("Origin: {own}\r\nSec-Fetch-Site: same-origin\r\n"),
+            202,
+        ),
+        (
+            "Origin: https://friend.example\r\nSec-Fetch-Site: cross-site\r\n".into(),
+            202,
+        ),
+        ("Origin: https://evil.example\r\n".into(), 403),
+        ("Origin: null\r\n".into(), 403),
+        (
+            "Origin: http://localhost:1\r\nSec-Fetch-Site: same-site\r\n".into(),
+            403,
+        ),
+        ("Sec-Fetch-Site: cross-site\r\n".into(), 403),
+    ] {
+        let answer = server.post(1, &headers);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{headers}{answer}"
+        );
+        assert!(!answer.contains("access-control-"), "{headers}{answer}");
+    }
+}
+
+#[test]
+fn a_request_that_is_not_finished_ends_after_ten_seconds() {
+    let server = Server::start(&[]);
+    let start = Instant::now();
+    let [mut head, mut body] = [server.connect(), server.connect()];
+    head.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        .unwrap();
+    body.write_all(b"POST /fib HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nn=1")
+        .unwrap();
+    assert_eq!(rest(&mut head), "");
+    let answer = rest(&mut body);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(start.elapsed() < Duration::from_secs(15));
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised() {
+    let server = Server::with_file_limit("-S -n 64");
+    let connections: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    let answer = server.post(1, "");
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    drop(connections);
+}
+
+#[test]
+fn a_connection_for_which_there_is_no_file_gets_503() {
+    let server = Server::with_file_limit("-n 128");
+    let connections: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    let answer = server.post(1, "");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("retry-after: "), "{answer}");
+    drop(connections);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use http::StatusCode;
-use protocol::{BODY_LIMIT, MaxN, Problem, Response, Submission, unix_us};
+use protocol::{BODY_LIMIT, MaxN, Origins, Problem, Response, Source, Submission, unix_us};
 use pyo3::{
     exceptions::{PyOSError, PyValueError},
     prelude::*,
@@ -25,6 +25,15 @@ struct Config {
     /// The largest N that is accepted, up to 1000000000.
     #[arg(long, env = "MAX_N", value_name = "MAX_N", default_value_t)]
     max_n: MaxN,
+    /// Origins of other sites whose pages may post jobs, as in `https://example.org`, separated by
+    /// commas. A page from the server's own host always may.
+    #[arg(
+        long,
+        env = "ALLOWED_ORIGINS",
+        value_name = "ALLOWED_ORIGINS",
+        default_value = ""
+    )]
+    allowed_origins: Origins,
 }
 
 /// Status, headers and body of an HTTP response.
@@ -37,6 +46,7 @@ struct Submissions {
     submitter: Submitter,
     driver: AbortHandle,
     max_n: MaxN,
+    allowed_origins: Origins,
 }
 
 #[pymethods]
@@ -63,13 +73,28 @@ impl Submissions {
             submitter,
             driver,
             max_n: config.max_n,
+            allowed_origins: config.allowed_origins,
         })
     }
 
-    /// Checks the body of a `POST /fib` and submits its job. Answers within 2 seconds. Other Python
-    /// threads run meanwhile.
-    fn submit<'py>(&self, py: Python<'py>, content_type: Option<&str>, body: &[u8]) -> Answer<'py> {
-        let response = py.detach(|| match Submission::parse(content_type, body, self.max_n) {
+    /// Checks a `POST /fib`, that is its body and the headers that say what the body is and which page
+    /// it is from, and submits its job. Answers within 2 seconds. Other Python threads run meanwhile.
+    #[pyo3(signature = (body, *, content_type, host, origin, sec_fetch_site))]
+    fn submit<'py>(
+        &self,
+        py: Python<'py>,
+        body: &[u8],
+        content_type: Option<&str>,
+        host: Option<&str>,
+        origin: Option<&str>,
+        sec_fetch_site: Option<&str>,
+    ) -> Answer<'py> {
+        let source = Source {
+            host,
+            origin,
+            fetch_site: sec_fetch_site,
+        };
+        let response = py.detach(|| match self.parse(&source, content_type, body) {
             Ok(submission) => {
                 let job = submission.into_job(unix_us());
                 let outcome = self.runtime.block_on(self.submitter.submit(&job));
@@ -78,6 +103,18 @@ impl Submissions {
             Err(problem) => problem.into(),
         });
         answer(py, &response)
+    }
+}
+
+impl Submissions {
+    fn parse(
+        &self,
+        source: &Source<'_>,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<Submission, Problem> {
+        self.allowed_origins.check(source)?;
+        Submission::parse(content_type, body, self.max_n)
     }
 }
 

@@ -105,6 +105,37 @@ def test_a_refusal_is_a_problem_that_says_what_to_do(  # noqa: PLR0917 - a row o
     assert ("Allow" in answer.headers) == (status == 405)
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 202),
+        ({"Origin": "http://localhost"}, 202),
+        ({"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}, 202),
+        ({"Origin": "null", "Sec-Fetch-Site": "same-origin"}, 202),
+        ({"Origin": "https://friend.example", "Sec-Fetch-Site": "cross-site"}, 202),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "https://friend.example, http://localhost"}, 403),
+        ({"Origin": "http://localhost:8081", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+def test_only_the_own_page_and_listed_origins_may_post(
+    server: Server, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], status: int
+) -> None:
+    asyncio.run(declare_jobs(server))
+    monkeypatch.setenv("QUEUE_URL", server.url)
+    monkeypatch.setenv("QUEUE_PASSWORD_FILE", str(server.password_file("web")))
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://friend.example")
+    answer = create_app().test_client().post("/fib", data={"n": "1"}, headers=headers)
+    assert answer.status_code == status
+    assert not any(name.startswith("Access-Control-") for name in answer.headers.keys())
+    if status == 403:
+        assert answer.content_type == "application/problem+json"
+        assert answer.get_json()["status"] == 403
+
+
 def test_a_refused_head_gets_the_headers_alone(client: FlaskClient) -> None:
     answer = client.head("/fib")
     assert answer.status_code == 405
@@ -135,7 +166,7 @@ def test_without_a_queue_there_is_a_503_within_two_seconds(server: Server, monke
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-@pytest.mark.parametrize(("variable", "value"), [("MAX_N", "many"), ("QUEUE_URL", "not an address")])
+@pytest.mark.parametrize(("variable", "value"), [("MAX_N", "many"), ("QUEUE_URL", "not an address"), ("ALLOWED_ORIGINS", "anybody")])
 def test_a_wrong_setting_stops_the_process_and_is_named(
     server: Server, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:

@@ -22,7 +22,14 @@ def create_app() -> Flask:
 
     @app.post("/fib")
     def fib() -> Response:
-        status, headers, body = submissions.submit(request.content_type, request.get_data())
+        sent = request.headers
+        status, headers, body = submissions.submit(
+            request.get_data(),
+            content_type=request.content_type,
+            host=sent.get("Host"),
+            origin=sent.get("Origin"),
+            sec_fetch_site=sent.get("Sec-Fetch-Site"),
+        )
         return Response(body, status, headers)
 
     @app.errorhandler(HTTPException)

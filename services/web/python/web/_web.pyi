@@ -12,6 +12,14 @@ class Submissions:
     """Submits jobs to the queue, over one connection."""
 
     def __init__(self) -> None: ...
-    def submit(self, content_type: str | None, body: bytes) -> Answer: ...
+    def submit(
+        self,
+        body: bytes,
+        *,
+        content_type: str | None,
+        host: str | None,
+        origin: str | None,
+        sec_fetch_site: str | None,
+    ) -> Answer: ...
 
 def problem(status: int) -> Answer: ...
