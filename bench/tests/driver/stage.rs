@@ -47,7 +47,7 @@ impl Stage {
                 .route("/fib", post(submit))
                 .with_state(submitter);
             let sockets = websocket::Config {
-                allowed_origins: websocket::Origins::default(),
+                allowed_origins: protocol::Origins::default(),
                 max_sockets: 1000,
             };
             let calculator = calculator::Config {
