@@ -12,7 +12,7 @@ use anyhow::Context;
 /// an error if the reader stops reading.
 pub(crate) fn write(
     file: Option<&Path>,
-    pieces: impl Iterator<Item = String>,
+    pieces: impl Iterator<Item: AsRef<str>>,
 ) -> anyhow::Result<()> {
     if let Some(path) = file {
         let name = || path.display().to_string();
@@ -26,9 +26,9 @@ pub(crate) fn write(
     }
 }
 
-fn write_to(out: &mut impl Write, pieces: impl Iterator<Item = String>) -> io::Result<()> {
+fn write_to(out: &mut impl Write, pieces: impl Iterator<Item: AsRef<str>>) -> io::Result<()> {
     for piece in pieces {
-        out.write_all(piece.as_bytes())?;
+        out.write_all(piece.as_ref().as_bytes())?;
     }
     writeln!(out)?;
     out.flush()

@@ -9,7 +9,7 @@ mod socket;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use protocol::{Event, event::Body};
 use tungstenite::http::Uri;
 use uuid::Uuid;
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
     /// How many seconds to wait for the number.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
-    timeout: u64,
+    timeout: u32,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut assembly = Assembly::default();
     let mut progress = Progress::new();
     loop {
-        let Event { id, body, .. } = match socket.next(&mut patience)? {
+        let Event { id, n, body } = match socket.next(&mut patience)? {
             Message::Event(event) => *event,
             Message::Gap => {
                 // The result may be among the events that are gone. The number is the same under
@@ -70,31 +70,34 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         if !ids.contains(&id) {
             continue;
         }
+        ensure!(n == args.n, "the server answered with F({n})");
+        let write = |pieces: &[&str]| output::write(args.out.as_deref(), pieces.iter().copied());
         match body {
             Body::Started { .. } | Body::Preview { .. } => {}
             Body::Progress { fraction } => progress.show(fraction),
-            Body::Part {
-                index,
-                parts,
-                value,
-            } => assembly.insert(index, parts, value).context("part")?,
+            Body::Part { index, value, .. } => assembly.insert(index, value),
             Body::Result {
                 digits,
-                value,
-                parts,
+                value: Some(value),
                 ..
-            } => match assembly.complete(digits, value, parts) {
-                Ok(pieces) => {
-                    drop(progress);
-                    return output::write(args.out.as_deref(), pieces.into_iter());
+            } => {
+                drop(progress);
+                let pieces = [value.as_str()];
+                assembly::check_length(&pieces, digits)?;
+                return write(&pieces);
+            }
+            Body::Result { digits, parts, .. } => {
+                match assembly.complete(digits, parts.unwrap_or_default()) {
+                    Ok(pieces) => {
+                        drop(progress);
+                        return write(&pieces);
+                    }
+                    Err(incomplete) if ids.last() == Some(&id) => return Err(incomplete.into()),
+                    // The missing parts were lost in a gap. The job that was posted after the gap
+                    // sends all of them.
+                    Err(_incomplete) => {}
                 }
-                // Parts that came before a gap are missing. The job that was posted after the gap
-                // brings them.
-                Err(incomplete) if ids.last() != Some(&id) => {
-                    tracing::debug!(%incomplete, "waiting for the job that was posted again");
-                }
-                Err(incomplete) => return Err(incomplete.into()),
-            },
+            }
             Body::Failed { reason } => bail!(reason),
         }
     }

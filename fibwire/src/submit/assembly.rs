@@ -1,65 +1,49 @@
 //! Puts the parts of a long result together, in whatever order they arrive.
 
-/// The parts that have arrived.
-#[derive(Debug, Default)]
-pub(super) struct Assembly(Vec<Option<String>>);
+use std::collections::BTreeMap;
 
-/// A part or a result contradicts what arrived before.
+/// The parts that have arrived, by their index.
+#[derive(Debug, Default)]
+pub(super) struct Assembly(BTreeMap<u32, String>);
+
+/// The parts that arrived are not the whole result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Incomplete {
-    #[error("part {index} of {parts} does not fit the parts before it")]
-    Mismatch { index: u32, parts: u32 },
     #[error("part {0} is missing")]
-    MissingPart(usize),
-    #[error("{received} of {expected} digits arrived")]
-    MissingDigits { received: usize, expected: u64 },
+    MissingPart(u32),
+    #[error("{arrived} of {expected} digits arrived")]
+    WrongLength { arrived: u64, expected: u64 },
 }
 
 impl Assembly {
     /// Adds a part. A part that arrives twice is the same both times.
-    pub(super) fn insert(
-        &mut self,
-        index: u32,
-        parts: u32,
-        value: String,
-    ) -> Result<(), Incomplete> {
-        let mismatch = Incomplete::Mismatch { index, parts };
-        if self.0.is_empty() {
-            self.0.resize(parts as usize, None);
-        }
-        if self.0.len() != parts as usize {
-            return Err(mismatch);
-        }
-        *self.0.get_mut(index as usize).ok_or(mismatch)? = Some(value);
-        Ok(())
+    pub(super) fn insert(&mut self, index: u32, value: String) {
+        self.0.insert(index, value);
     }
 
-    /// The digits of a result, most significant first. It has either a value or a number of parts.
-    pub(super) fn complete(
-        &mut self,
-        digits: u64,
-        value: Option<String>,
-        parts: Option<u32>,
-    ) -> Result<Vec<String>, Incomplete> {
-        let count = parts.unwrap_or_default() as usize;
-        for index in 0..count {
-            if self.0.get(index).is_none_or(Option::is_none) {
-                return Err(Incomplete::MissingPart(index));
-            }
-        }
-        let pieces: Vec<_> = match value {
-            Some(value) => vec![value],
-            None => self.0.drain(..).flatten().collect(),
-        };
-        let received = pieces.iter().map(String::len).sum();
-        if received as u64 == digits {
-            Ok(pieces)
-        } else {
-            Err(Incomplete::MissingDigits {
-                received,
-                expected: digits,
+    /// The result of `digits` digits that was sent in so many parts, most significant first.
+    pub(super) fn complete(&self, digits: u64, parts: u32) -> Result<Vec<&str>, Incomplete> {
+        let pieces = (0..parts)
+            .map(|index| {
+                let value = self.0.get(&index).ok_or(Incomplete::MissingPart(index))?;
+                Ok(value.as_str())
             })
-        }
+            .collect::<Result<Vec<_>, _>>()?;
+        check_length(&pieces, digits)?;
+        Ok(pieces)
+    }
+}
+
+/// Fails if the pieces do not have `digits` digits in all.
+pub(super) fn check_length(pieces: &[&str], digits: u64) -> Result<(), Incomplete> {
+    let arrived = pieces.iter().map(|piece| piece.len() as u64).sum();
+    if arrived == digits {
+        Ok(())
+    } else {
+        Err(Incomplete::WrongLength {
+            arrived,
+            expected: digits,
+        })
     }
 }
 
@@ -70,7 +54,7 @@ mod tests {
     fn assembly(parts: &[(u32, &str)]) -> Assembly {
         let mut assembly = Assembly::default();
         for (index, value) in parts {
-            assembly.insert(*index, 3, (*value).to_owned()).unwrap();
+            assembly.insert(*index, (*value).to_owned());
         }
         assembly
     }
@@ -81,51 +65,33 @@ mod tests {
             [(0, "12"), (1, "34"), (2, "5")],
             [(2, "5"), (0, "12"), (1, "34")],
         ] {
-            let pieces = assembly(&order).complete(5, None, Some(3)).unwrap();
-            assert_eq!(pieces.concat(), "12345");
+            let pieces = assembly(&order).complete(5, 3).unwrap().concat();
+            assert_eq!(pieces, "12345");
         }
     }
 
     #[test]
     fn a_part_that_arrives_twice_counts_once() {
-        let pieces = assembly(&[(0, "12"), (1, "34"), (0, "12"), (2, "5")])
-            .complete(5, None, Some(3))
-            .unwrap();
-        assert_eq!(pieces.concat(), "12345");
-    }
-
-    #[test]
-    fn a_short_result_is_its_value() {
-        let pieces = Assembly::default()
-            .complete(2, Some("55".into()), None)
-            .unwrap();
-        assert_eq!(pieces.concat(), "55");
+        let assembly = assembly(&[(0, "12"), (1, "34"), (0, "12"), (2, "5")]);
+        assert_eq!(assembly.complete(5, 3).unwrap().concat(), "12345");
     }
 
     #[test]
     fn a_result_with_a_part_missing_is_incomplete() {
-        let incomplete = assembly(&[(0, "12"), (2, "5")]).complete(5, None, Some(3));
-        assert_eq!(incomplete, Err(Incomplete::MissingPart(1)));
-        let incomplete = Assembly::default().complete(5, None, Some(3));
-        assert_eq!(incomplete, Err(Incomplete::MissingPart(0)));
+        let missing = |parts| assembly(parts).complete(5, 3).unwrap_err();
+        assert_eq!(missing(&[(0, "12"), (2, "5")]), Incomplete::MissingPart(1));
+        assert_eq!(missing(&[]), Incomplete::MissingPart(0));
     }
 
     #[test]
-    fn a_result_with_too_few_digits_is_incomplete() {
-        let incomplete = assembly(&[(0, "1"), (1, "34"), (2, "5")]).complete(5, None, Some(3));
-        let missing = Incomplete::MissingDigits {
-            received: 4,
-            expected: 5,
-        };
-        assert_eq!(incomplete, Err(missing));
-    }
-
-    #[test]
-    fn a_part_of_another_result_does_not_fit() {
-        let mut assembly = assembly(&[(0, "12")]);
-        for (index, parts) in [(3, 3), (1, 4)] {
-            let mismatch = Incomplete::Mismatch { index, parts };
-            assert_eq!(assembly.insert(index, parts, "1".into()), Err(mismatch));
+    fn a_result_with_too_few_or_too_many_digits_is_incomplete() {
+        for (last, arrived) in [("", 4), ("56", 6)] {
+            let assembly = assembly(&[(0, "12"), (1, "34"), (2, last)]);
+            let wrong = Incomplete::WrongLength {
+                arrived,
+                expected: 5,
+            };
+            assert_eq!(assembly.complete(5, 3), Err(wrong));
         }
     }
 }

@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::patience::Patience;
 
-/// How long to wait for one response.
+/// How long to wait for the answer to one request.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The statuses after which the same request may be sent again.
-const RETRIED_STATUSES: [u16; 4] = [429, 502, 503, 504];
+pub(super) const RETRIED_STATUSES: [u16; 4] = [429, 502, 503, 504];
 
 /// Posts a job until it is accepted. Whether the queue has the job after an attempt that failed is
 /// unknown; the id makes it safe to post it again.
@@ -28,7 +28,7 @@ pub(super) fn post(
     loop {
         let response = ureq::post(format!("{url}/fib"))
             .config()
-            .timeout_global(Some(RESPONSE_TIMEOUT))
+            .timeout_global(Some(RESPONSE_TIMEOUT.min(patience.left()?)))
             .http_status_as_error(false)
             .build()
             .send_json(&body);
@@ -50,7 +50,7 @@ pub(super) fn post(
             Err(error @ (ureq::Error::BadUri(_) | ureq::Error::Tls(_))) => {
                 return Err(error).context("POST /fib");
             }
-            Err(_no_response) => None,
+            Err(_no_answer) => None,
         };
         patience.wait(retry_after).context("POST /fib")?;
     }

@@ -1,20 +1,30 @@
 //! A WebSocket that is opened again whenever it is lost, and then resumes.
 
-use std::{io, net::TcpStream, time::Duration};
+use std::{
+    io,
+    net::{TcpStream, ToSocketAddrs},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
-use protocol::Event;
+use protocol::{Event, event::Kind};
 use serde_json::Value;
 use tungstenite::{
-    WebSocket,
+    HandshakeError, WebSocket,
+    http::Uri,
     protocol::{CloseFrame, frame::coding::CloseCode},
     stream::MaybeTlsStream,
 };
 
-use super::{patience::Patience, posting::retry_after};
+use super::{
+    patience::Patience,
+    posting::{RETRIED_STATUSES, retry_after},
+};
 
-/// How long to wait for a message before the deadline is checked.
-const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the server may take to accept a connection, and then to answer the upgrade.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// After how long without a frame the connection is taken for lost. The server pings more often.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 type Connection = WebSocket<MaybeTlsStream<TcpStream>>;
 
@@ -29,7 +39,7 @@ pub(super) enum Message {
 /// The socket of one private channel.
 #[derive(Debug)]
 pub(super) struct Socket {
-    url: String,
+    uri: String,
     connection: Connection,
     /// The place of the last message.
     since: Option<u64>,
@@ -38,25 +48,24 @@ pub(super) struct Socket {
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
-    #[error("try again later")]
+    #[error("the server asked to come back later")]
     NotNow(Option<Duration>),
     #[error(transparent)]
     Failed(#[from] tungstenite::Error),
-    #[error("socket option")]
-    Option(#[from] io::Error),
+    #[error(transparent)]
+    Stream(#[from] io::Error),
 }
 
 impl Socket {
-    /// Opens the socket. If the server asks to wait, this waits; any other failure is an error, since a
-    /// wrong address is the likely cause.
+    /// Opens the socket. If the server asks to come back later, this waits and tries again. Any other
+    /// failure is an error, because the likely cause is a wrong address.
     pub(super) fn open(url: &str, client: &str, patience: &mut Patience) -> anyhow::Result<Self> {
-        let url = format!("{}/ws?client={client}", url.replacen("http", "ws", 1));
+        let uri = format!("{}/ws?client={client}", url.replacen("http", "ws", 1));
         loop {
-            match connect(&url) {
+            match connect(&uri, patience.left()?) {
                 Ok(connection) => {
-                    patience.succeeded();
                     return Ok(Self {
-                        url,
+                        uri,
                         connection,
                         since: None,
                     });
@@ -70,16 +79,17 @@ impl Socket {
     /// The next event or gap, over as many connections as it takes.
     pub(super) fn next(&mut self, patience: &mut Patience) -> anyhow::Result<Message> {
         loop {
-            patience.check()?;
-            match self.connection.read() {
+            match self.read(patience.left()?) {
                 Ok(tungstenite::Message::Text(text)) => {
+                    patience.succeeded();
                     let message: Value = serde_json::from_str(&text).context("message")?;
                     self.since = message["seq"].as_u64().or(self.since);
                     if message["type"] == "gap" {
                         return Ok(Message::Gap);
                     }
-                    // Types that this version does not know are ignored.
-                    if let Ok(event) = serde_json::from_value(message) {
+                    // A type that this version does not know is ignored.
+                    if serde_json::from_value::<Kind>(message["type"].clone()).is_ok() {
+                        let event: Event = serde_json::from_value(message).context("message")?;
                         return Ok(Message::Event(Box::new(event)));
                     }
                 }
@@ -88,24 +98,24 @@ impl Socket {
                     self.reconnect(patience)?;
                 }
                 Ok(_) => {}
-                Err(tungstenite::Error::Io(error))
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    ) => {}
                 Err(_lost) => self.reconnect(patience)?,
             }
         }
     }
 
+    /// Reads a frame, for as long as the server may be silent, but not longer than `left`.
+    fn read(&mut self, left: Duration) -> tungstenite::Result<tungstenite::Message> {
+        tcp(&self.connection).set_read_timeout(Some(SILENCE_LIMIT.min(left)))?;
+        self.connection.read()
+    }
+
     fn reconnect(&mut self, patience: &mut Patience) -> anyhow::Result<()> {
-        let url = format!("{}&since={}", self.url, self.since.unwrap_or(0));
+        let uri = format!("{}&since={}", self.uri, self.since.unwrap_or(0));
         let mut retry_after = None;
         loop {
             patience.wait(retry_after).context("WebSocket")?;
-            match connect(&url) {
+            match connect(&uri, patience.left()?) {
                 Ok(connection) => {
-                    patience.succeeded();
                     self.connection = connection;
                     return Ok(());
                 }
@@ -116,22 +126,50 @@ impl Socket {
     }
 }
 
-fn connect(url: &str) -> Result<Connection, ConnectError> {
-    let (mut connection, _response) = tungstenite::connect(url).map_err(|error| match error {
-        tungstenite::Error::Http(response)
-            if matches!(response.status().as_u16(), 429 | 502 | 503 | 504) =>
+/// Connects to `uri` and upgrades. Each step takes at most `left`.
+fn connect(uri: &str, left: Duration) -> Result<Connection, ConnectError> {
+    let timeout = OPEN_TIMEOUT.min(left);
+    let stream = connect_tcp(uri, timeout)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    match tungstenite::client_tls(uri, stream) {
+        Ok((connection, _response)) => Ok(connection),
+        Err(HandshakeError::Failure(tungstenite::Error::Http(response)))
+            if RETRIED_STATUSES.contains(&response.status().as_u16()) =>
         {
-            ConnectError::NotNow(retry_after(response.headers()))
+            Err(ConnectError::NotNow(retry_after(response.headers())))
         }
-        error => error.into(),
-    })?;
-    let stream = match connection.get_mut() {
-        MaybeTlsStream::Plain(stream) => &*stream,
+        Err(HandshakeError::Failure(error)) => Err(error.into()),
+        Err(HandshakeError::Interrupted(_)) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
+}
+
+/// Connects to the first address of the host that accepts a connection.
+fn connect_tcp(uri: &str, timeout: Duration) -> Result<TcpStream, ConnectError> {
+    let uri: Uri = uri.parse().map_err(tungstenite::Error::from)?;
+    let default_port = match uri.scheme_str() {
+        Some("wss") => 443,
+        _ => 80,
+    };
+    let host = uri.host().unwrap_or_default();
+    let port = uri.port_u16().unwrap_or(default_port);
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in format!("{host}:{port}").to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure.into())
+}
+
+fn tcp(connection: &Connection) -> &TcpStream {
+    match connection.get_ref() {
+        MaybeTlsStream::Plain(stream) => stream,
         MaybeTlsStream::Rustls(stream) => stream.get_ref(),
         _ => unreachable!("no other kind of stream is compiled in"),
-    };
-    stream.set_read_timeout(Some(READ_TIMEOUT))?;
-    Ok(connection)
+    }
 }
 
 /// Fails if the server closed the socket for a reason that does not go away.
