@@ -22,6 +22,7 @@ use crate::{
     load::{Load, Sockets},
     message::{self, Message},
     poster::{Answer, Poster},
+    runtime::on_this_thread,
     target::{Channel, Target},
 };
 
@@ -207,7 +208,7 @@ async fn with_small_jobs<T>(
     let over = Arc::new(AtomicBool::new(false));
     let small = spawn_blocking({
         let (target, over) = (target.clone(), Arc::clone(&over));
-        move || crate::on_this_thread(small_jobs(target, over))
+        move || on_this_thread(small_jobs(target, over))
     });
     let done = work.await;
     over.store(true, Ordering::Relaxed);

@@ -14,6 +14,7 @@ mod ledger;
 mod message;
 mod poster;
 mod process;
+mod runtime;
 mod target;
 
 use std::io::Write;
@@ -23,6 +24,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 pub use ledger::{Fault, Faults};
+use runtime::on_this_thread;
 
 /// Measures a running fibwire.
 ///
@@ -65,13 +67,4 @@ pub fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> {
 fn write(report: &impl Serialize, out: &mut impl Write) -> anyhow::Result<()> {
     serde_json::to_writer_pretty(&mut *out, report).context("standard output")?;
     writeln!(out).context("standard output")
-}
-
-/// Runs a measurement on this thread only, because it shares the machine with what it measures.
-fn on_this_thread<T>(measurement: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("async runtime")?
-        .block_on(measurement)
 }
