@@ -1,1 +1,1 @@
-"""Black-box tests of a running fibwire, whichever way it runs: they know a base URL and the protocol."""
+"""Black-box tests of a running fibwire, however it runs. They know its base URL and the protocol."""

@@ -1,11 +1,11 @@
-"""Starts Chromium: the machine's own where there is one, else the one that Playwright has installed."""
+"""Starts Chromium: the one of this machine if there is one, otherwise the one that Playwright installed."""
 
 import os
 import shutil
 
 from playwright.sync_api import Browser, Playwright
 
-# A name that is no loopback name, to see the page where the browser calls it insecure.
+# Not a loopback name, so that the browser treats the page as an insecure context.
 INSECURE_HOST = "fibwire.test"
 
 _ARGUMENTS = [
@@ -20,7 +20,7 @@ _ARGUMENTS = [
 
 
 def launch(playwright: Playwright) -> Browser:
-    # Chromium's sandbox refuses to run as root, as in most containers that tests run in.
+    # Chromium's sandbox refuses to run as root, which is the user in most containers that run tests.
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     return playwright.chromium.launch(
         executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=_ARGUMENTS + sandbox

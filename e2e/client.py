@@ -1,4 +1,4 @@
-"""A client of fibwire whose methods are the protocol's verbs, and which says what was sent and what came."""
+"""A client of fibwire whose methods are the verbs of the protocol. A failure says what was sent and returned."""
 
 import json
 import secrets
@@ -21,7 +21,7 @@ FORM = "application/x-www-form-urlencoded"
 
 _ANSWER_S = 10
 _RESULT_S = 30
-# A long result arrives in parts of at most 512 KiB; nothing bigger than this may ever come.
+# A long result arrives in parts of at most 512 KiB. No message may be larger than this.
 _FRAME_BYTES = 2 * 1024 * 1024
 
 
@@ -34,7 +34,7 @@ class Job:
 
 
 class Client:
-    """One base URL, with a private token of its own."""
+    """A client of one base URL, with its own private token."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url.rstrip("/")
@@ -53,7 +53,7 @@ class Client:
         return f"{parts.scheme}://{parts.netloc}"
 
     def submit(self, n: int, *, private: bool = True, id: str | None = None) -> Job:
-        """Posts one job to this client's private channel, or as a broadcast, and insists on the 202."""
+        """Posts one job to this client's private channel, or as a broadcast, and requires a 202."""
         fields: dict[str, Any] = {"n": n}
         if private:
             fields["client"] = self.token
@@ -68,7 +68,7 @@ class Client:
         return self.post(urlencode(fields).encode(), FORM)
 
     def post(self, body: bytes | Iterable[bytes], content_type: str | None) -> httpx.Response:
-        """Posts a body as it is, at the pace that the server asks for: a 429 is waited out."""
+        """Posts a body as it is. After a 429, waits for as long as the server asks and posts again."""
         headers = {} if content_type is None else {"Content-Type": content_type}
         while True:
             response = self.request("POST", "/fib", content=body, headers=headers)
@@ -87,7 +87,7 @@ class Client:
         return self._http.request(method, path, content=content, headers=headers)
 
     def bare(self) -> "Socket":
-        """The broadcast socket: `/ws` and nothing more."""
+        """A socket of broadcasts: `/ws` without a query."""
         return self.socket()
 
     def private(self, since: int | None = None) -> "Socket":
@@ -102,7 +102,7 @@ class Client:
 
 
 class Socket:
-    """One WebSocket and all that has come over it."""
+    """A WebSocket and all events that arrived over it."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         self.url = url
@@ -126,11 +126,11 @@ class Socket:
         self._exit.close()
 
     def next(self, within_s: float = _RESULT_S) -> Event:
-        """The next event, whatever it is."""
+        """The next event, of whatever type."""
         try:
             text = self._connection.recv(timeout=within_s)
         except TimeoutError:
-            raise AssertionError(f"nothing came within {within_s} s\n{self}") from None
+            raise AssertionError(f"nothing arrived within {within_s} s\n{self}") from None
         except ConnectionClosed as closed:
             raise AssertionError(f"closed instead of an event: {closed}\n{self}") from closed
         assert isinstance(text, str), f"a binary message of {len(text)} bytes\n{self}"
@@ -139,7 +139,7 @@ class Socket:
         return event
 
     def until(self, wanted: Callable[[Event], bool], what: str, within_s: float = _RESULT_S) -> Event:
-        """Reads on until an event is as `wanted`."""
+        """Reads events until one is `wanted`, and returns it."""
         deadline = time.monotonic() + within_s
         while True:
             left = deadline - time.monotonic()
@@ -149,13 +149,13 @@ class Socket:
                 return event
 
     def result(self, job: Job, within_s: float = _RESULT_S) -> Event:
-        """Reads on until `job` is done, and insists on a result."""
+        """Reads events until `job` has ended, and requires a result."""
         event = self.until(lambda event: is_end(event, job.id), f"result of {job}", within_s)
         assert event["type"] == "result", f"{job} ended in {event}\n{self}"
         return event
 
     def results(self, jobs: Iterable[Job], within_s: float = _RESULT_S) -> dict[str, Event]:
-        """Reads on until every one of `jobs` is done, each exactly once."""
+        """Reads events until every one of `jobs` has ended, and requires that each ends once."""
         missing = {job.id for job in jobs}
         results: dict[str, Event] = {}
         deadline = time.monotonic() + within_s
@@ -173,7 +173,7 @@ class Socket:
         return results
 
     def closed(self, within_s: float = _RESULT_S) -> int:
-        """Reads on until the server closes, and returns its code."""
+        """Reads events until the server closes the socket, and returns the close code."""
         try:
             while True:
                 self._connection.recv(timeout=within_s)
@@ -185,11 +185,11 @@ class Socket:
 
     def __str__(self) -> str:
         shown = [json.dumps({key: shorten(value) for key, value in event.items()}) for event in self.seen[-20:]]
-        return "\n  ".join([f"{self.url}: {len(self.seen)} events came, the last being", *shown])
+        return "\n  ".join([f"{self.url}: {len(self.seen)} events arrived, the last of which are", *shown])
 
 
 def accepted(response: httpx.Response) -> Job:
-    """The job of a 202."""
+    """The job that a 202 names."""
     assert response.status_code == 202, told(response)
     assert response.headers["Content-Type"].split(";")[0] == JSON, told(response)
     answer = response.json()
@@ -198,7 +198,7 @@ def accepted(response: httpx.Response) -> Job:
 
 
 def problem(response: httpx.Response, status: int) -> dict[str, Any]:
-    """The problem document of a refusal with `status`, checked for what RFC 9457 and docs/protocol.md ask."""
+    """The problem document of a refusal with `status`, which must be as RFC 9457 and docs/protocol.md require."""
     assert response.status_code == status, told(response)
     assert response.headers["Content-Type"].split(";")[0] == PROBLEM, told(response)
     document: dict[str, Any] = response.json()
@@ -209,7 +209,7 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 def told(response: httpx.Response) -> str:
-    """A request and its answer, for a failure's message."""
+    """A request and its response, for the message of a failed test."""
     request = response.request
     try:
         sent = request.content[:300]

@@ -1,4 +1,4 @@
-"""Options and fixtures: where the system under test is, a client of it, and a browser."""
+"""Options and fixtures: the address of the system under test, a client of it, and a browser."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -18,8 +18,11 @@ _failed = pytest.StashKey[bool]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fibwire")
-    group.addoption("--base-url", default="http://127.0.0.1:8080", help="where the system under test answers")
-    group.addoption("--compose-project", help="the compose project behind it; adds the tests that restart and kill")
+    group.addoption("--base-url", default="http://127.0.0.1:8080", help="address of the system under test")
+    group.addoption(
+        "--compose-project",
+        help="the compose project behind that address; adds the tests that restart and kill containers",
+    )
     group.addoption("--max-n", type=int, default=100_000_000, help="MAX_N of the system under test")
 
 
@@ -41,7 +44,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:  # the type that a wrapper has; pytest sends the report through it
+) -> Iterator[None]:  # the type of a hook wrapper; pytest sends the report into it
     report: pytest.TestReport = yield  # type: ignore[assignment]
     if report.when == "call":
         item.stash[_failed] = report.failed
@@ -75,7 +78,7 @@ def other(base_url: str) -> Iterator[Client]:
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest, base_url: str) -> Stack:
-    """The compose stack, all of it ready. Who takes a part of it away waits until it is again."""
+    """The compose stack, once all of it is ready. A test that breaks a part of it waits until it is ready again."""
     stack = Stack(request.config.getoption("--compose-project"), base_url)
     stack.wait_until_ready()
     return stack
@@ -92,7 +95,7 @@ NewPage = Callable[..., Page]
 
 @pytest.fixture
 def new_page(browser: Browser, base_url: str, request: pytest.FixtureRequest) -> Iterator[NewPage]:
-    """Opens pages, each a person of its own; in the end no console may hold an unexpected error."""
+    """Opens pages, each as another person. At the end, no console may contain an unexpected error."""
     contexts: list[BrowserContext] = []
     errors: list[str] = []
     marker = request.node.get_closest_marker("browser_errors")
@@ -120,7 +123,7 @@ def new_page(browser: Browser, base_url: str, request: pytest.FixtureRequest) ->
             for page in context.pages:
                 name = re.sub(r"\W+", "-", request.node.name)
                 page.screenshot(path=_ARTIFACTS / f"{name}-{number}.png", full_page=True)
-                print(f"what the browser showed: {_ARTIFACTS.name}/{name}-{number}.png")
+                print(f"screenshot: {_ARTIFACTS.name}/{name}-{number}.png")
     for context in contexts:
         context.close()
     unexpected = [error for error in errors if not any(text in error for text in expected)]

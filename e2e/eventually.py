@@ -1,4 +1,4 @@
-"""The one place of the suite that waits by looking again."""
+"""Waits for a state by looking again and again. Nothing else in this suite does."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,10 @@ _PAUSE_S = 0.05
 
 
 def eventually(look: Callable[[], T | None], what: str, within_s: float = 30) -> T:
-    """Returns what `look` returns as soon as that is neither None nor False.
+    """Calls `look` until it returns neither None nor False, and returns what it returned.
 
-    An AssertionError, OSError or refusal of the network that `look` raises counts as "not yet" and
-    is told when the time is over.
+    If `look` raises an AssertionError or an OSError, that counts as "not yet". If the time is over, the
+    failure names it.
     """
     deadline = time.monotonic() + within_s
     while True:

@@ -1,16 +1,16 @@
-"""What F(n) must be, worked out here with Python's integers and never taken from the product."""
+"""What F(n) must be, computed here with Python's integers and never taken from the product."""
 
 import sys
 from decimal import Decimal, localcontext
 
-# The two Mersenne primes differ from whatever the product checks itself with.
+# These two Mersenne primes differ from the moduli that the product uses for its own check.
 MODULI = (2**89 - 1, 2**107 - 1)
 
 _CHUNK = 18
 
 
 def fibonacci(n: int) -> str:
-    """All decimal digits of F(n); quick up to a few hundred thousand."""
+    """All decimal digits of F(n). This is quick for n up to a few hundred thousand."""
     sys.set_int_max_str_digits(0)
     return str(_pair(n, None)[0])
 
@@ -21,7 +21,7 @@ def residue(n: int, modulus: int) -> int:
 
 
 def residue_of(digits: str, modulus: int) -> int:
-    """A string of decimal digits modulo `modulus`, without making one big integer of it."""
+    """A string of decimal digits modulo `modulus`, computed without one big integer."""
     head = len(digits) % _CHUNK
     value = int(digits[:head] or "0")
     for start in range(head, len(digits), _CHUNK):
@@ -32,8 +32,8 @@ def residue_of(digits: str, modulus: int) -> int:
 def length_and_first(n: int, count: int = 20) -> tuple[int, str]:
     """The number of digits and the first `count` digits of F(n) for large n, by Binet's formula.
 
-    F(n) is phi^n / sqrt(5) up to less than one half, and 60 digits of working precision leave
-    more than 30 for n up to 10^9.
+    F(n) differs from phi^n / sqrt(5) by less than one half. With a working precision of 60 digits, more
+    than 30 are right for n up to 10^9.
     """
     with localcontext() as context:
         context.prec = 60
@@ -45,7 +45,7 @@ def length_and_first(n: int, count: int = 20) -> tuple[int, str]:
 
 
 def last(n: int, count: int = 20) -> str:
-    """The last `count` digits of F(n), which has at least as many."""
+    """The last `count` digits of F(n). F(n) must have at least that many."""
     return str(residue(n, 10**count)).zfill(count)
 
 

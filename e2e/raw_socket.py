@@ -1,4 +1,4 @@
-"""A WebSocket by hand, for the frames that a library refuses to send."""
+"""A WebSocket without a library, for frames that a library refuses to send."""
 
 import base64
 import os
@@ -17,7 +17,7 @@ def frame(
     opcode: int, payload: bytes = b"", *, final: bool = True, reserved: int = 0, masked: bool = True,
     announce: int | None = None,
 ) -> bytes:  # fmt: skip
-    """A frame as bytes, with as much wrong about it as is asked for."""
+    """A frame as bytes. The arguments say what is wrong with it."""
     length = len(payload) if announce is None else announce
     first = (0x80 if final else 0) | reserved << 4 | opcode
     mask_bit = 0x80 if masked else 0
@@ -34,7 +34,7 @@ def frame(
 
 
 class RawSocket:
-    """A TCP connection on which an HTTP request was sent, and perhaps answered with an upgrade."""
+    """A TCP connection over which an upgrade was requested. `status` says whether it was granted."""
 
     def __init__(self, base_url: str, path: str = "/ws", headers: Mapping[str, str | None] | None = None) -> None:
         parts = urlsplit(base_url)
@@ -68,7 +68,7 @@ class RawSocket:
         self._tcp.sendall(data)
 
     def receive(self) -> tuple[int, bytes]:
-        """The opcode and payload of the next frame; a server's frames are whole and unmasked."""
+        """The opcode and payload of the next frame. A server does not mask or fragment its frames."""
         head = self._file.read(2)
         assert len(head) == 2, "the connection ended without a close frame"
         opcode, length = head[0] & 0x0F, head[1]
@@ -80,16 +80,16 @@ class RawSocket:
         return opcode, self._file.read(length)
 
     def close_code(self) -> int:
-        """Reads on to the close frame, and returns its code (1005 when it has none)."""
+        """Reads frames up to the close frame, and returns its code (1005 if it has none)."""
         while True:
             opcode, payload = self.receive()
             if opcode == CLOSE:
                 return int.from_bytes(payload[:2], "big") if payload else 1005
 
     def ended(self) -> bool:
-        """Whether the server has closed the connection, which it owes us after its close frame."""
+        """Whether the server has closed the connection, as it must after its close frame."""
         try:
             return self._file.read(1) == b""
         except ConnectionResetError:
-            # Closed before all of our frame was read.
+            # It was closed before our whole frame was read.
             return True

@@ -1,4 +1,4 @@
-"""The compose stack seen from outside: its containers, their processes and their networks."""
+"""The compose stack as seen from outside: its containers, their processes and their networks."""
 
 import json
 import os
@@ -21,13 +21,13 @@ SERVICES = ("nginx", "web", "queue", "calculator", "websocket")
 
 _COMMAND_S = 60
 _HEALTHY_S = 60
-# From when all are healthy. Nobody but nginx has anything to find then.
+# Counted from when all are healthy. Only nginx may still need time then, to resolve a new address.
 _WORKS_S = 5
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The running containers of one compose project, and where they answer."""
+    """The running containers of one compose project, and their address."""
 
     project: str
     base_url: str
@@ -43,7 +43,7 @@ class Stack:
         return [self.container(service) for service in SERVICES]
 
     def wait_until_ready(self) -> None:
-        """Until all are healthy and a job comes through: nginx may need a second to find who has a new address."""
+        """Waits until all are healthy and a job comes through: nginx may need a second to resolve a new address."""
         for container in self.containers():
             container.wait_until_healthy()
         eventually(self._works, "a job coming through", _WORKS_S)
@@ -82,7 +82,7 @@ class Container:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Freezes all its processes: connections to it stay open, and nothing answers."""
+        """Freezes all of its processes: connections to it stay open, but nothing answers."""
         docker("pause", self.id)
         try:
             yield
@@ -90,17 +90,17 @@ class Container:
             docker("unpause", self.id)
 
     def kill(self) -> None:
-        """SIGKILL from outside, as the kernel would do: docker does not know, so its restart policy applies."""
+        """Sends SIGKILL from outside. Docker did not stop the container itself, so its restart policy applies."""
         before = self.inspect()
         os.kill(before["State"]["Pid"], signal.SIGKILL)
         eventually(
             lambda: self.inspect()["State"]["StartedAt"] != before["State"]["StartedAt"],
-            f"{self.service} coming back by itself",
+            f"{self.service} starting again by itself",
             _HEALTHY_S,
         )
 
     def wait_until_healthy(self) -> None:
-        """Asks its health check itself: Docker does so only every few seconds."""
+        """Runs its health check here, because Docker runs it only every few seconds."""
         _, *check = self.inspect()["Config"]["Healthcheck"]["Test"]
 
         def healthy() -> bool:
@@ -111,7 +111,7 @@ class Container:
         eventually(healthy, f"{self.service} being healthy (docker logs {self.id[:12]})", _HEALTHY_S)
 
     def networks(self) -> dict[str, str]:
-        """The name of each network it is on, and its address there."""
+        """The name of each network that it is on, and its address there."""
         networks = self.inspect()["NetworkSettings"]["Networks"]
         return {name: network["IPAddress"] for name, network in networks.items()}
 
@@ -119,13 +119,13 @@ class Container:
         return run("docker", "exec", self.id, *command)
 
     def in_its_network(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command of this machine with the container's network, whatever its image holds."""
+        """Runs a command of this machine in the container's network, so that the image need not contain it."""
         nsenter = shutil.which("nsenter")
         assert nsenter is not None, "nsenter (util-linux) is needed"
         return run(nsenter, "--target", str(self.pid), "--net", *command)
 
     def proc(self, file: str) -> str:
-        """A file of /proc about its main process."""
+        """A file in /proc about its main process."""
         return Path(f"/proc/{self.pid}/{file}").read_text()
 
 

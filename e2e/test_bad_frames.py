@@ -1,4 +1,4 @@
-"""Sockets that misbehave are closed with the code that says why, and harm nobody else."""
+"""A socket that misbehaves is closed with a code that says why, and other sockets are not affected."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ LIMIT = 4096
 
 @pytest.fixture(autouse=True)
 def the_service_goes_on(client: Client) -> Iterator[None]:
-    """Another client is open all the while, and gets its result after."""
+    """Another client is connected all the while, and gets its result afterwards."""
     with client.private() as socket:
         yield
         assert socket.result(client.submit(10))["value"] == fibonacci(10)
@@ -29,8 +29,8 @@ BAD = {
     "a text that ends within a character": (frame(TEXT, b"\xe2\x82"), 1007),
     "a frame without a mask": (frame(TEXT, b"hello", masked=False), 1002),
     "a reserved bit": (frame(TEXT, b"hello", reserved=0b100), 1002),
-    "an opcode that means nothing": (frame(0x3, b"hello"), 1002),
-    "a control opcode that means nothing": (frame(0xB, b"hello"), 1002),
+    "an undefined opcode": (frame(0x3, b"hello"), 1002),
+    "an undefined control opcode": (frame(0xB, b"hello"), 1002),
     "a continuation of nothing": (frame(CONTINUATION, b"hello"), 1002),
     "a text within a fragmented text": (frame(TEXT, b"a", final=False) + frame(TEXT, b"b"), 1002),
     "a fragmented ping": (frame(PING, b"a", final=False), 1002),
@@ -62,7 +62,7 @@ def test_a_close_is_answered_with_a_close(client: Client) -> None:
         assert socket.ended()
 
 
-def test_a_client_that_vanishes_harms_nobody(client: Client) -> None:
+def test_a_client_that_vanishes_does_not_affect_others(client: Client) -> None:
     for _ in range(20):
         with RawSocket(client.base_url, f"/ws?client={client.token}") as socket:
             socket.send(frame(TEXT, announce=100)[:3])
@@ -113,6 +113,6 @@ def test_a_bad_since_is_closed_with_1008(client: Client, since: str) -> None:
     ],
     ids=["plain", "other protocol", "old version", "no version", "no key"],
 )
-def test_a_request_that_is_no_handshake_is_refused(client: Client, headers: dict[str, str | None]) -> None:
+def test_a_request_that_is_not_a_handshake_is_refused(client: Client, headers: dict[str, str | None]) -> None:
     with RawSocket(client.base_url, headers=headers) as socket:
         assert 400 <= socket.status < 500, (socket.status, socket.headers)

@@ -79,7 +79,7 @@ def test_two_clients_do_not_see_each_others_private_results(client: Client, othe
         mine.result(my_job)
         their_job = other.submit(12)
         theirs.result(their_job)
-        # A broadcast comes after both in the log, so whoever has it would have had them.
+        # The broadcast comes after both in the log, so a socket that has it would already have them.
         sentinel = client.submit(13, private=False)
         for socket in (mine, theirs, everyones):
             socket.result(sentinel)
@@ -108,7 +108,7 @@ def test_a_job_posted_as_soon_as_the_socket_is_open_is_not_missed(client: Client
             assert socket.result(client.submit(n))["value"] == fibonacci(n)
 
 
-def test_a_job_posted_twice_is_computed_once_and_answered_alike(client: Client) -> None:
+def test_a_job_posted_twice_is_computed_once_and_gets_the_same_answer(client: Client) -> None:
     id = str(uuid4())
     with client.private() as socket:
         first = client.submit(20, id=id)
@@ -139,7 +139,7 @@ def test_500_jobs_over_one_socket_are_answered_once_each(client: Client) -> None
         jobs = list(pool.map(client.submit, range(500)))
         assert len({job.id for job in jobs}) == 500
         results = socket.results(jobs, within_s=60)
-        # The log replayed holds nothing that the socket did not bring, and brings nothing twice.
+        # When the log is read again, it contains exactly what arrived over the socket.
         with client.private(since=socket.seen[0]["seq"] - 1) as again:
             replayed = again.results(jobs)
     for job in jobs:

@@ -1,4 +1,4 @@
-"""Security headers, on whatever is answered and by whoever answers it."""
+"""Security headers are on every response, whichever part of the system answers."""
 
 import re
 
@@ -47,7 +47,7 @@ def test_every_answer_has_the_security_headers_once(answer: httpx.Response) -> N
     assert only("Referrer-Policy") == "no-referrer"
 
 
-def test_no_answer_tells_a_version(answer: httpx.Response) -> None:
+def test_no_answer_reveals_a_version(answer: httpx.Response) -> None:
     assert not re.search(r"\d", answer.headers.get("Server", "")), told(answer)
     assert "X-Powered-By" not in answer.headers, told(answer)
 

@@ -1,4 +1,4 @@
-"""What each container may do and reach, seen from outside."""
+"""What each container may do and reach, as seen from outside."""
 
 import json
 import re
@@ -102,15 +102,15 @@ def test_no_log_holds_a_token_or_a_password(stack: Stack, client: Client) -> Non
     for container in stack.containers():
         logs = docker("logs", container.id)
         for secret in (client.token, password.stdout.strip()):
-            assert secret not in logs, f"a secret stands in the log of {container.service}"
+            assert secret not in logs, f"a secret is in the log of {container.service}"
 
 
 def ports_to_web(stack: Stack) -> set[str]:
-    """nginx's ends of its connections to web, of those too that were closed within the last minute."""
+    """The ports of nginx's connections to web, including those that were closed within the last minute."""
     nginx, web = stack.container("nginx"), stack.container("web")
     addresses = web.networks()
     (shared,) = nginx.networks().keys() & addresses.keys()
-    # As the kernel writes it: the bytes of the address from the last to the first.
+    # As the kernel writes it: the bytes of the address in reverse order.
     remote = f"{inet_aton(addresses[shared])[::-1].hex().upper()}:{_WEB_PORT:04X}"
     connections = [line.split() for line in nginx.proc("net/tcp").splitlines()[1:]]
     return {fields[1] for fields in connections if fields[2] == remote}

@@ -1,4 +1,4 @@
-"""The limits for each address, on a second nginx of the same stack whose limits are low."""
+"""The limits per address, on a second nginx of the same stack with low limits."""
 
 import json
 import socket
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.compose
 
 _RATE, _BURST, _REQUESTS, _SOCKETS = 2, 5, 4, 3
 
-# 20 000 connections, in three processes because the number of files of a process is limited too.
+# 20 000 connections, in three processes because a process may only have a limited number of open files.
 _FLOOD_PROCESSES, _FLOOD_EACH = 3, 6_667
 _FLOOD_S = 60
 
-# Opens connections to an address, sends the start of a request on each and then a byte every few seconds,
-# so that no timeout between two bytes ends it, until stdin ends. Closing resets the connections, so that
-# their ports are free again at once.
+# Opens connections to an address and sends the start of a request on each. Then, until stdin ends, it sends
+# another byte every few seconds, so that no timeout between two bytes ends the request. Closing resets the
+# connections, so that their ports are free again at once.
 _FLOOD = """
 import select, socket, struct, sys, time
 address, count, start, more = sys.argv[1], int(sys.argv[2]), *map(bytes.fromhex, sys.argv[3:])
@@ -59,7 +59,7 @@ while not select.select([sys.stdin], [], [], 1)[0]:
     send_more()
 """
 
-# Asks for the page once a second and says in how many seconds each answer came with which status.
+# Requests the page once a second, and prints the status of each response and after how many seconds it came.
 _VISIT = """
 import json, socket, sys, time
 answers = []
@@ -76,7 +76,7 @@ print(json.dumps(answers))
 
 @dataclass(frozen=True)
 class Nginx:
-    """The second nginx, which grants an address few posts, few requests and few sockets."""
+    """The second nginx, which allows an address few posts, few requests and few sockets."""
 
     id: str
     url: str
@@ -121,7 +121,7 @@ def narrow(nginx: Nginx) -> Iterator[Client]:
         yield client
 
 
-def test_who_posts_too_fast_gets_429_and_is_told_when_to_come_back(narrow: Client) -> None:
+def test_posting_too_fast_gets_429_and_a_time_to_come_back(narrow: Client) -> None:
     responses = [narrow.request("POST", "/fib", content=b"n=10", headers=_FORM) for _ in range(_BURST * 4)]
     refused = [response for response in responses if response.status_code != 202]
     assert len(responses) - len(refused) >= _BURST
@@ -133,11 +133,11 @@ def test_who_posts_too_fast_gets_429_and_is_told_when_to_come_back(narrow: Clien
     assert narrow.request("POST", "/fib", content=b"n=10", headers=_FORM).status_code == 202
 
 
-def test_the_page_is_served_however_fast_one_asks(narrow: Client) -> None:
+def test_the_page_is_served_however_often_it_is_requested(narrow: Client) -> None:
     assert {narrow.request("GET", "/").status_code for _ in range(_BURST * 4)} == {200}
 
 
-def test_who_opens_too_many_sockets_gets_429_until_one_is_closed(narrow: Client) -> None:
+def test_opening_too_many_sockets_gets_429_until_one_is_closed(narrow: Client) -> None:
     with ExitStack() as opened:
         first, *_ = [opened.enter_context(narrow.private()) for _ in range(_SOCKETS)]
         with pytest.raises(InvalidStatus) as refusal, narrow.private():
@@ -149,11 +149,11 @@ def test_who_opens_too_many_sockets_gets_429_until_one_is_closed(narrow: Client)
         assert again.result(narrow.submit(10))["value"] == fibonacci(10)
 
 
-def test_who_has_too_many_requests_in_progress_gets_429_until_one_ends(narrow: Client) -> None:
+def test_too_many_requests_in_progress_get_429_until_one_ends(narrow: Client) -> None:
     with ExitStack() as opened:
         first, *_ = [opened.enter_context(unfinished_get(narrow)) for _ in range(_REQUESTS)]
         problem(eventually(lambda: too_many(narrow), "a request being refused"), 429)
-        # Sockets are counted on their own.
+        # Sockets are counted separately.
         opened.enter_context(narrow.private())
         first.close()
         eventually(lambda: answers(narrow), "a request being granted again")
@@ -169,10 +169,10 @@ def test_who_has_too_many_requests_in_progress_gets_429_until_one_ends(narrow: C
     ],
     ids=["nothing sent", "kept alive", "incomplete headers", "incomplete body"],
 )
-def test_one_address_with_20_000_connections_shuts_out_nobody(
+def test_one_address_with_20_000_connections_does_not_shut_out_others(
     stack: Stack, nginx: Nginx, start: bytes, more: bytes
 ) -> None:
-    # A worker that is killed for its use of memory takes the sockets of all clients with it.
+    # A worker that is killed for using too much memory takes the sockets of all of its clients with it.
     workers = nginx.workers()
     assert len(workers) == 2
     with ExitStack() as floods:
@@ -228,5 +228,5 @@ def flood(nginx: Nginx, start: bytes, more: bytes) -> Iterator["subprocess.Popen
         try:
             yield process
         finally:
-            # The end of stdin, to which the process replies by ending.
+            # Closing stdin makes the process end.
             process.communicate(timeout=_FLOOD_S)

@@ -1,4 +1,4 @@
-"""What each service's user may do at the queue, tried over NATS's own protocol with its own password."""
+"""What the queue lets the user of each service do. Each is tried with its own password, over the NATS protocol."""
 
 import json
 import socket
@@ -57,7 +57,7 @@ def test_nobody_gets_in_without_a_password(stack: Stack, login: dict[str, str]) 
 
 
 def errors_of(stack: Stack, user: str, command: str) -> list[str]:
-    """The errors that `user` gets in answer to one command."""
+    """The errors that `user` gets in reply to one command."""
     password = stack.container(user).exec("cat", "/run/credentials/password")
     assert password.returncode == 0, password.stderr
     with connected(stack) as tcp:
@@ -72,7 +72,7 @@ def connected(stack: Stack) -> Iterator[socket.socket]:
 
 
 def errors(tcp: socket.socket, login: dict[str, str], command: str) -> list[str]:
-    """Logs in, sends one command, and reads up to the answer to the PING after it."""
+    """Logs in, sends one command and a PING, and returns the errors that arrive before the PONG."""
     options = {"verbose": False, "pedantic": False, "protocol": 1, **login}
     tcp.sendall(f"CONNECT {json.dumps(options)}\r\n{command}\r\nPING\r\n".encode())
     found: list[str] = []

@@ -1,4 +1,4 @@
-"""Every command of the README does what the README shows, and every link in the documents leads somewhere."""
+"""Every command in the README does what the README shows, and every link in the documents leads to a file."""
 
 import os
 import re
@@ -20,7 +20,7 @@ _ROOT = Path(__file__).parent.parent
 _README = (_ROOT / "README.md").read_text()
 _DOCUMENTS = [path for pattern in ("*.md", "docs/**/*.md") for path in sorted(_ROOT.glob(pattern))]
 
-# The address that the README names; the system under test answers at another one.
+# The address in the README. The system under test has another one.
 _ADDRESS = "127.0.0.1:8080"
 
 # The first build of everything, images included.
@@ -30,7 +30,7 @@ _COMMAND_S = 60
 
 @dataclass(frozen=True)
 class Shown:
-    """A command and what the README shows of its output, where `…` stands for anything."""
+    """A command and the output that the README shows for it, in which `…` stands for any text."""
 
     command: str
     output: str
@@ -54,13 +54,13 @@ def blocks(language: str) -> list[str]:
 
 _SHOWN = [shown for block in blocks("console") for shown in shown_in(block)]
 
-# What starts the standalone binary, and goes on until it is told to end.
+# Starts the standalone binary, which runs until it gets a signal.
 _SERVE = "cargo run --release"
-# What is done to the five services, in this order.
+# These act on the five services, and are run in this order.
 _COMPOSE = ("docker compose up --build --detach", "make up", "make down")
-# This suite is part of it.
+# This runs the present suite, so no test runs it.
 _TEST = "make test"
-# What ends by itself.
+# These end by themselves.
 _FINITE = [shown for shown in _SHOWN if shown.command.startswith(("curl ", "target/release/fibwire "))]
 
 
@@ -68,12 +68,12 @@ def test_every_command_of_the_readme_is_run_by_a_test() -> None:
     run = {_SERVE, *_COMPOSE, _TEST, *(shown.command for shown in _FINITE)}
     assert {shown.command for shown in _SHOWN} == run
     inline = re.findall(r"`((?:cargo|curl|docker|fibwire|make|scripts/\w+|target/\S+) [^`]+)`", _README)
-    assert set(inline) <= run, "a command in the text that stands in no block"
+    assert set(inline) <= run, "a command in the text that is in no block"
 
 
 @pytest.fixture(scope="session")
 def built() -> None:
-    """The standalone binary, as the README's first command leaves it."""
+    """The standalone binary, as the README's first command builds it."""
     subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=_ROOT, timeout=_BUILD_S, check=True)
 
 
@@ -127,7 +127,7 @@ def test_a_bare_websocket_brings_the_message_that_is_shown(page: Page, client: C
 
 @pytest.fixture
 def services(stack: Stack, client: Client) -> Iterator[Mapping[str, str]]:
-    """What has `make` and Compose mean the stack under test, which is up again in the end."""
+    """The variables that point `make` and Compose at the stack under test, which is up again afterwards."""
     environment = {"COMPOSE_PROJECT_NAME": stack.project, "LISTEN": urlsplit(client.base_url).netloc}
     yield environment
     run("scripts/up", environment)
@@ -141,12 +141,12 @@ def test_the_five_services_go_up_and_down(stack: Stack, client: Client, services
         socket.result(job)
     shown = {shown.command: shown for shown in _SHOWN}
     for command in _COMPOSE:
-        # Where there is no `docker compose`, docker-compose does the same.
+        # If there is no `docker compose`, scripts/compose runs docker-compose.
         output = run(command.replace("docker compose", "scripts/compose"), services)
         shown[command].check(output, services["LISTEN"])
     run("scripts/up", services)
     with client.private(since=seq) as socket:
-        assert socket.result(job)["value"] == "89", "what stays in the volumes"
+        assert socket.result(job)["value"] == "89", "the results in the volumes are gone"
     stack.wait_until_ready()
 
 
@@ -160,7 +160,7 @@ def test_every_link_leads_to_a_file(document: Path) -> None:
 
 
 def run(command: str, environment: Mapping[str, str]) -> str:
-    """What a command prints; it must succeed."""
+    """Runs a command, which must succeed, and returns what it printed."""
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], cwd=_ROOT, env=os.environ | environment, capture_output=True,
         text=True, timeout=_BUILD_S, check=False,

@@ -1,4 +1,4 @@
-"""Every refusal of docs/protocol.md: its status, its problem document, and the service going on."""
+"""Every refusal in docs/protocol.md has its status and its problem document, and the service goes on."""
 
 from collections.abc import Iterator
 from itertools import repeat
@@ -22,7 +22,7 @@ def test_json_that_cannot_be_parsed_is_a_400(client: Client, body: bytes) -> Non
 
 
 @pytest.mark.parametrize("body", [b"[]", b"[10]", b"[10, null, null]", b"1", b'"1"', b"null", b"true"])
-def test_json_that_is_no_object_is_refused(client: Client, body: bytes) -> None:
+def test_json_that_is_not_an_object_is_refused(client: Client, body: bytes) -> None:
     response = client.post(body, JSON)
     assert response.status_code in (400, 422), told(response)
     problem(response, response.status_code)
@@ -34,12 +34,12 @@ def test_json_that_is_no_object_is_refused(client: Client, body: bytes) -> None:
      '"1.5"', '"1e3"', '"abc"', '"0x10"', '"1_000"', '"\\uff11\\uff10"', '"\\u0661"', "[]", "[10]", "{}", '{"n": 1}',
      str(BIG), f'"{BIG}"', "9" * 900, f'"{"9" * 900}"', "18446744073709551616", "18446744073709551617", "1e400"],
 )  # fmt: skip
-def test_an_n_that_is_no_whole_number_in_range_is_a_422(client: Client, n: str) -> None:
+def test_an_n_that_is_not_a_whole_number_in_range_is_a_422(client: Client, n: str) -> None:
     problem(client.post(f'{{"n": {n}}}'.encode(), JSON), 422)
 
 
 @pytest.mark.parametrize("n", ["-1", "1.5", "1.0", "1e3", "abc", "", "%20", "true", str(BIG), "1%00", "%ef%bc%91"])
-def test_an_n_of_a_form_is_judged_alike(client: Client, n: str) -> None:
+def test_the_same_holds_for_an_n_in_a_form(client: Client, n: str) -> None:
     problem(client.post(f"n={n}".encode(), FORM), 422)
 
 
@@ -56,13 +56,13 @@ def test_n_is_at_most_max_n(client: Client, max_n: int) -> None:
 
 @pytest.mark.parametrize("token", ["", "a" * 15, "a" * 65, "a" * 15 + ".", "a" * 15 + "*", "a" * 15 + ">",
                                    "a" * 15 + " ", "a" * 15 + "\u00e9", "\u0000" * 16, 1, [], {}])  # fmt: skip
-def test_a_client_that_is_no_token_is_a_422(client: Client, token: object) -> None:
+def test_a_client_that_is_not_a_token_is_a_422(client: Client, token: object) -> None:
     problem(client.post_json({"n": 10, "client": token}), 422)
 
 
 @pytest.mark.parametrize("id", ["", "1", "not-a-uuid", "0" * 31, "g" * 32, "00000000-0000-0000-0000-00000000000",
                                 "../../../../etc/passwd", 1, [], {}])  # fmt: skip
-def test_an_id_that_is_no_uuid_is_a_422(client: Client, id: object) -> None:
+def test_an_id_that_is_not_a_uuid_is_a_422(client: Client, id: object) -> None:
     problem(client.post_json({"n": 10, "client": client.token, "id": id}), 422)
 
 

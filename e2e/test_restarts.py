@@ -22,7 +22,7 @@ pytestmark = pytest.mark.compose
 
 _NATS_PORT = 4222
 
-# What a browser says in its console while there is no server behind the address.
+# What a browser writes to its console while no server answers at the address.
 OUTAGE = pytest.mark.browser_errors("net::ERR_", "status of 50", "WebSocket connection to")
 
 Fault = Callable[[Container], None]
@@ -169,7 +169,7 @@ def test_all_five_may_be_restarted_at_once(stack: Stack, client: Client) -> None
 
 
 def try_to_submit(client: Client, n: int) -> Job | None:
-    """The job, where it got a 202; a refused or broken connection and a 50x are what an outage looks like."""
+    """The job, if it got a 202. During an outage, a connection may be refused or break, or the answer be a 50x."""
     try:
         response = client.post_json({"n": n, "client": client.token})
     except httpx.TransportError:
@@ -182,7 +182,7 @@ def try_to_submit(client: Client, n: int) -> Job | None:
 
 
 def greets(queue: Container) -> bool:
-    """Whether the queue's server speaks to who connects."""
+    """Whether the queue's server greets a client that connects."""
     address = next(iter(queue.networks().values()))
     with socket.create_connection((address, _NATS_PORT), timeout=1) as connection:
         return connection.recv(4) == b"INFO"

@@ -1,4 +1,4 @@
-"""`since`: a socket is a cursor over the log, so coming back loses nothing and repeats nothing."""
+"""A socket is a cursor over the log, so a client that comes back with `since` misses nothing and gets nothing twice."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -67,7 +67,7 @@ def test_since_0_brings_all_that_is_held(client: Client) -> None:
     assert [results[job.id]["value"] for job in jobs] == [fibonacci(n) for n in range(5)]
 
 
-# The first lies before or beyond the log, depending on where the system begins to count.
+# The first place lies before or after the log, depending on where the system begins to count.
 @pytest.mark.parametrize("seq", [10**12, 2**53, 2**63 - 1])
 def test_a_seq_outside_of_the_log_is_a_gap(client: Client, seq: int) -> None:
     with client.private(since=seq) as socket:
@@ -92,7 +92,7 @@ def test_a_reader_that_does_not_read_delays_nobody_else(client: Client, other: C
     with RawSocket(client.base_url) as unread, other.private() as listening:
         assert unread.status == 101
         for _ in range(5):
-            # More than the kernel's buffers hold, of which `unread` takes nothing.
+            # More than fits into the kernel's buffers, and `unread` reads none of it.
             job = client.submit(4_000_000, private=False)
             assert listening.result(job, within_s=60)["digits"] == length_and_first(4_000_000)[0]
         job = other.submit(40)

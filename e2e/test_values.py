@@ -1,4 +1,4 @@
-"""F(n) through the whole system, against values worked out here."""
+"""F(n) as the whole system computes it, compared with values that are computed here."""
 
 import pytest
 
@@ -103,7 +103,7 @@ def check_progress(events: list[Event]) -> None:
 
 
 def check_parts(parts: list[Event], result: Event) -> None:
-    """The parts make up all of F(n), as its length and two independent moduli say."""
+    """Checks that the parts together are F(n): its length, its ends, and its residues modulo two primes."""
     n = result["n"]
     assert "value" not in result, result.keys()
     assert [part["index"] for part in parts] == list(range(result["parts"]))

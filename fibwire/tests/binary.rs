@@ -1,4 +1,4 @@
-//! The binary from outside: its commands, its exit codes, its size and how soon it is up.
+//! The binary as seen from outside: its commands, its exit codes, its size and how quickly it starts.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_fibwire");
 /// A server on a free port, killed when it is dropped.
 struct Server {
     process: Child,
-    /// Kept open: the server logs to it.
+    /// Kept open, because the server logs to it.
     _stderr: BufReader<ChildStderr>,
     url: String,
 }
@@ -65,7 +65,7 @@ impl Server {
         stream
     }
 
-    /// The whole answer to one request.
+    /// The whole response to one request.
     fn request(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).expect("a request");
@@ -168,7 +168,7 @@ fn sha256(digits: &str) -> String {
         .collect()
 }
 
-/// The digits of a number that was printed, which ends with a line end.
+/// The digits of a number that was printed with a line end.
 fn digits(printed: &str) -> &str {
     printed.strip_suffix('\n').expect("a line end")
 }
@@ -193,7 +193,7 @@ fn compute_writes_a_file() {
 }
 
 #[test]
-fn a_reader_that_stops_reading_is_no_error() {
+fn it_is_not_an_error_if_the_reader_stops_reading() {
     let mut process = Command::new(BINARY)
         .args(["compute", "1000000"])
         .stdout(Stdio::piped())
@@ -206,7 +206,7 @@ fn a_reader_that_stops_reading_is_no_error() {
 }
 
 #[test]
-fn exit_codes_tell_wrong_usage_from_failure() {
+fn exit_codes_distinguish_wrong_usage_from_failure() {
     for wrong in [
         &["compute"] as &[_],
         &["compute", "-1"],
@@ -259,7 +259,7 @@ fn submit_puts_a_long_result_together() {
 }
 
 #[test]
-fn every_answer_has_the_security_headers_and_every_error_is_a_problem() {
+fn every_response_has_the_security_headers_and_every_error_is_a_problem() {
     let server = Server::start(&[]);
     let body = |length| format!("Content-Length: {length}\r\n\r\n{}", "x".repeat(length));
     for (request, status) in [
@@ -452,13 +452,13 @@ fn completions_know_the_commands() {
     }
 }
 
-/// The limits are the release build's, which is what the tests are run on; see `scripts/test`.
+/// These limits are those of the release build, which `scripts/test` runs these tests on.
 #[test]
-fn it_is_small_and_up_at_once() {
+fn it_is_small_and_starts_at_once() {
     const MAX_BYTES: u64 = 15_000_000;
     const MAX_START: Duration = Duration::from_millis(50);
     let bytes = fs::metadata(BINARY).unwrap().len();
-    // The quickest of several: the others tell how busy the machine is.
+    // The quickest of several starts. The others mostly measure how busy the machine is.
     let start = (0..10)
         .map(|_| {
             let start = Instant::now();

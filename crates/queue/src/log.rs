@@ -44,7 +44,7 @@ impl Log {
         log
     }
 
-    /// A log whose older events are read from `history`. It can be read once it was told where to
+    /// A log whose older events are read from `history`. It can be read once it has been told where to
     /// [`begin`](Self::begin).
     pub(crate) fn with_history(retention: Retention, history: Arc<dyn History>) -> Self {
         Self {
@@ -69,9 +69,9 @@ impl Log {
         )
     }
 
-    /// Says which part of the log is held elsewhere, and returns the place after which the tail needs
-    /// events to be appended: after its own last event, or after `start` if it has none that the log
-    /// still goes on from.
+    /// Tells the tail which part of the log the history holds. Returns the place after which events must
+    /// be appended: the place of the tail's last event, or `start` if the tail has no event from which
+    /// the log still continues.
     pub(crate) fn connect(&self, held: Held, start: u64) -> u64 {
         self.tail.lock().connect(held, start)
     }
@@ -80,7 +80,7 @@ impl Log {
         self.tail.lock().append(entry, Instant::now());
     }
 
-    /// Appends the entry that `entry` makes for the next free place.
+    /// Appends the entry that `entry` returns for the next free place.
     pub(crate) fn append_next(&self, entry: impl FnOnce(u64) -> Entry) {
         let mut tail = self.tail.lock();
         let seq = tail.end().unwrap_or_default() + 1;

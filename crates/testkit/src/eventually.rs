@@ -4,28 +4,28 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-/// How long a state may take to come.
+/// How long to wait for a state.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait between two looks.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Waits for what `future` brings.
+/// Waits for `future` and returns its output.
 ///
 /// # Panics
 ///
-/// When it has not come after 30 seconds; `what` says what was waited for.
+/// If that takes longer than 30 seconds. The message names `what` was awaited.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(PATIENCE, future).await {
-        Ok(brought) => brought,
+        Ok(output) => output,
         Err(_elapsed) => panic!("not within {PATIENCE:?}: {what}"),
     }
 }
 
-/// Waits until `look` finds what it looks for, and returns that.
+/// Calls `look` until it returns something, and returns that.
 ///
 /// # Panics
 ///
-/// When it has not come after 30 seconds; `what` says what was waited for.
+/// If `look` has returned nothing after 30 seconds. The message names `what` was awaited.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {

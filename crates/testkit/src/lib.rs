@@ -1,4 +1,4 @@
-//! Real parts for tests: a nats-server of one's own, and waiting for a state. For tests only.
+//! What tests need: a real nats-server for each test, and waiting for a state.
 
 mod eventually;
 mod nats_server;

@@ -1,4 +1,4 @@
-//! A nats-server process of one's own, with the project's own configuration.
+//! A nats-server process for one test, with the project's configuration.
 
 use std::{
     fs::{self, File},
@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// How long the server may take to listen.
+/// How long the server may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// The users of `services/queue/nats-server.conf`.
@@ -17,8 +17,8 @@ const USERS: [&str; 3] = ["web", "calculator", "websocket"];
 
 /// A running nats-server on a free port, killed when it is dropped.
 ///
-/// Its log is in its directory, which stays when the test panics; the panic message of a server
-/// that does not start names it.
+/// Its log is in its directory, which is kept if the test panics. The output of the test then names the
+/// log.
 #[derive(Debug)]
 pub struct NatsServer {
     dir: TempDir,
@@ -31,7 +31,7 @@ impl NatsServer {
     ///
     /// # Panics
     ///
-    /// When there is no `nats-server` on the PATH or it does not start.
+    /// If there is no `nats-server` on the PATH, or it does not start.
     #[must_use]
     pub fn start() -> Self {
         let mut dir = tempfile::Builder::new()
@@ -51,7 +51,7 @@ impl NatsServer {
         server
     }
 
-    /// The server's address.
+    /// The server's URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
@@ -67,7 +67,7 @@ impl NatsServer {
     ///
     /// # Panics
     ///
-    /// When it is not running.
+    /// If it is not running.
     pub fn kill(&mut self) {
         let mut process = self.process.take().expect("a running server");
         process.kill().expect("a process to kill");
@@ -95,11 +95,11 @@ impl NatsServer {
         self.launch(&self.port.to_string());
     }
 
-    /// Empties the disk of a killed server.
+    /// Deletes the data of a killed server.
     ///
     /// # Panics
     ///
-    /// When there is no disk to empty.
+    /// If there is no data to delete.
     pub fn lose_disk(&mut self) {
         fs::remove_dir_all(self.dir.path().join("data")).expect("a data directory");
     }
@@ -153,7 +153,7 @@ impl NatsServer {
             if ended || start.elapsed() > START_LIMIT {
                 self.dir.disable_cleanup(true);
                 panic!(
-                    "nats-server does not start, see {}",
+                    "nats-server did not start, see {}",
                     self.dir.path().join("log").display()
                 );
             }

@@ -1,4 +1,4 @@
-//! A computation on a thread of its own, watched and cancelled from async code.
+//! A computation on a separate thread, watched and cancelled from async code.
 
 use std::{
     num::NonZeroUsize,
@@ -24,7 +24,7 @@ pub(crate) struct Computing {
 }
 
 impl Computing {
-    /// Starts to compute F(`n`).
+    /// Starts computing F(`n`).
     pub(crate) fn start(n: u64, threads: NonZeroUsize) -> Self {
         let (fraction, progress) = watch::channel(0.0);
         let cancelled = Arc::new(AtomicBool::new(false));

@@ -68,7 +68,7 @@ impl Calculator {
         self.worker.jobs(lane)
     }
 
-    /// Works on a job until all of its events are stored, and acknowledges it. At the shutdown it
+    /// Works on a job until all of its events are stored, and acknowledges it. On shutdown it
     /// gives the job back instead.
     pub(crate) async fn handle(&self, delivery: Delivery, shutdown: &CancellationToken) {
         let done = tokio::select! {

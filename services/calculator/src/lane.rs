@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::job::Calculator;
 
-/// The most small jobs at a time. They are more than the cores, because most of a small job's time is
-/// spent waiting until its result is on disk; how many are computed at once is limited separately.
+/// The most small jobs at a time. There may be more of them than cores, because a small job spends most of
+/// its time waiting until its result is on disk; how many are computed at once is limited separately.
 pub(crate) const MAX_SMALL_JOBS: usize = 64;
 /// The most large jobs at a time. A large job uses all threads by itself.
 pub(crate) const MAX_LARGE_JOBS: usize = 1;

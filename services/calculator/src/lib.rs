@@ -45,8 +45,8 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
     }
 }
 
-/// Works on jobs until `shutdown`, then gives back those that are not done. Someone else runs the
-/// driver of `worker`.
+/// Works on jobs until `shutdown`, then gives back those that are not done. The caller runs the driver of
+/// `worker`.
 pub async fn run(worker: Worker, config: Config, shutdown: CancellationToken) {
     let calculator = Arc::new(Calculator::new(worker, config));
     let lanes = [

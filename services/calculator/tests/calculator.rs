@@ -1,4 +1,4 @@
-//! The calculator at work: what goes into the log for a job.
+//! Which events the calculator publishes for a job.
 
 use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path, time::Duration};
 
@@ -58,7 +58,7 @@ impl Stage {
         job.id
     }
 
-    /// Stops the calculator, and raises what a task of it panicked with.
+    /// Stops the calculator, and panics if one of its tasks panicked.
     async fn stop(mut self) -> Worker {
         self.shutdown.cancel();
         while let Some(ended) = within("a calculator that has ended", self.tasks.join_next()).await
@@ -85,7 +85,7 @@ async fn next(cursor: &mut Cursor) -> Event {
     }
 }
 
-/// N and F(N) of the golden file, as far as it has them in full.
+/// Every N of the golden file whose digits are in it, and F(N).
 fn golden() -> HashMap<u64, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../crates/fibonacci/tests/golden/fibonacci.tsv");

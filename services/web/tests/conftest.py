@@ -1,4 +1,4 @@
-"""A real queue and the app on it."""
+"""A real queue, and the app connected to it."""
 
 import json
 import os
@@ -21,7 +21,7 @@ START_LIMIT_S = 20
 
 @dataclass
 class Server:
-    """A nats-server with the project's own configuration, on a free port."""
+    """A nats-server with the project's configuration, on a free port."""
 
     url: str
     directory: Path
@@ -58,7 +58,7 @@ def _await_url(process: subprocess.Popen[bytes], directory: Path, log: Path) -> 
             return str(json.loads(ports.read_text())["nats"][0])
         except (FileNotFoundError, json.JSONDecodeError):
             time.sleep(0.01)
-    sys.exit(f"nats-server does not start:\n{log.read_text()}")
+    sys.exit(f"nats-server did not start:\n{log.read_text()}")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The two routes, on a real queue."""
+"""The two routes, with a real queue behind them."""
 
 import asyncio
 import json
@@ -154,7 +154,7 @@ def test_after_request_sees_every_response(client: FlaskClient) -> None:
         assert client.open(path, method=method).headers["X-Seen"] == str(status)
 
 
-def test_without_a_queue_there_is_a_503_within_two_seconds(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_queue_a_post_gets_503_within_two_seconds(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUEUE_URL", "nats://127.0.0.1:1")
     monkeypatch.setenv("QUEUE_PASSWORD_FILE", str(server.password_file("web")))
     client = create_app().test_client()

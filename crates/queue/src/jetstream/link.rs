@@ -14,7 +14,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long one attempt to connect may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The oldest server that works. An older one empties a lane that is swept up to its beginning.
+/// The oldest server that works. When a lane is swept up to its beginning, an older one removes every job.
 const OLDEST_SERVER: (i64, i64, i64) = (2, 14, 2);
 
 /// The server is too old.

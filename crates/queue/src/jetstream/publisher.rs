@@ -20,7 +20,7 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many messages may be on their way to the disk at a time. A stream stores all the messages that
 /// it finds waiting, one after the other, and only then acknowledges and delivers any of them. With
-/// more messages in flight the two streams take turns instead of working side by side; with fewer,
+/// more messages in flight the two streams take turns instead of working at the same time; with fewer,
 /// each message costs more.
 const MAX_IN_FLIGHT: usize = 24;
 

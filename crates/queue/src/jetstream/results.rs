@@ -283,8 +283,8 @@ async fn next_for(
             payload,
             ..
         }) => Ok(entry(sequence, &subject, &payload)),
-        // Any replica answers a direct get, also one that is behind. Only the leader knows that there is
-        // no such event.
+        // Any replica may answer a direct get, even one that is behind. Only the leader knows whether there
+        // is no such event.
         Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
             next_from_leader(stream, audience, position).await
         }

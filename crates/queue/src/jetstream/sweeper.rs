@@ -14,11 +14,11 @@ use tokio::{
 
 use super::subjects;
 
-/// How often done jobs are removed, so that many are removed at once.
+/// How often done jobs are removed. In between, many become done, and are removed at once.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The most done jobs of one lane that are kept for the sake of their ids. At a rate at which more are
-/// done within the window, the oldest go earlier.
+/// The most done jobs of one lane that are kept for the sake of their ids. If more become done within the
+/// window, the oldest are removed earlier.
 pub(super) const MAX_DONE_JOBS: u64 = 300_000;
 
 /// Removes the jobs of `lane` that have been done for longer than `window`, until an error occurs.
@@ -56,7 +56,7 @@ pub(super) async fn sweep(
     }
 }
 
-/// Up to which place the jobs were done, at each of several times.
+/// The place up to which all jobs were done, at several times.
 #[derive(Debug)]
 struct Floors {
     samples: VecDeque<(Instant, u64)>,
@@ -79,7 +79,7 @@ impl Floors {
         self.samples.is_empty()
     }
 
-    /// Adds that the jobs up to `floor` are done at `now`.
+    /// Records that the jobs up to `floor` are done at `now`.
     fn add(&mut self, floor: u64, now: Instant) {
         let last = self.samples.back().map_or(self.swept, |(_, floor)| *floor);
         if floor > last {

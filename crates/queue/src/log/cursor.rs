@@ -74,8 +74,8 @@ impl Cursor {
     /// The next event, or the information that some were missed. Waits for as long as there is
     /// neither.
     ///
-    /// Cancel safe: the place moves only when an item is returned. The future is small, because every
-    /// idle socket waits in one: what is rarely needed is boxed.
+    /// Cancel safe: the place moves only when an item is returned. Every idle socket waits
+    /// in such a future, so it is kept small by boxing what is rarely needed.
     pub async fn next(&mut self) -> Item {
         if self.may_be_ahead {
             let end = Box::pin(self.end_if_ahead()).await;

@@ -1,4 +1,4 @@
-//! Faults of the server: it is full, away, or has lost its disk, or a reader falls behind.
+//! Faults: the server is full, is away, or has lost its disk, or a reader falls behind.
 
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,7 @@ async fn a_queue_that_was_away_works_again_without_help() {
             Err(SubmitError::Unreachable(_))
         ));
         assert!(start.elapsed() < SUBMIT_LIMIT);
-        // It is known to be away by now.
+        // By now, the submitter knows that it is away.
         let start = Instant::now();
         assert!(matches!(
             stage.submitter.submit(&job(2)).await,
@@ -102,7 +102,7 @@ async fn a_queue_that_was_away_works_again_without_help() {
         let third = async {
             loop {
                 let delivery = take(&mut jobs).await;
-                // The refused job may have been stored all the same.
+                // The job that was refused may have been stored nevertheless.
                 if delivery.job.n == 3 {
                     break delivery;
                 }

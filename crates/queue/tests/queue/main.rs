@@ -1,5 +1,5 @@
-//! The behaviour of the queue: the same tests on each of its kinds, and tests of what only a server
-//! can do.
+//! The behaviour of the queue: the same tests on both of its kinds, and tests of faults that only a
+//! server can have.
 
 mod faults;
 mod permissions;
@@ -21,7 +21,7 @@ fn summary(delivery: &Delivery) -> (u64, u64) {
     (delivery.job.n, delivery.attempt)
 }
 
-/// Makes one test for each kind of queue.
+/// Turns each body into one test per kind of queue.
 macro_rules! on_each_kind {
     ($($name:ident($stage:ident) $body:block)+) => {
         mod jetstream {
@@ -64,7 +64,7 @@ on_each_kind! {
         assert_eq!(take(&mut jobs).await.job, second);
     }
 
-    a_job_given_back_comes_again_with_its_attempts_counted(stage) {
+    a_job_given_back_is_delivered_again_with_its_attempts_counted(stage) {
         let mut jobs = stage.worker.jobs(Lane::Small);
         let delivery = stage.deliver(&mut jobs, &job(7)).await;
         assert_eq!(summary(&delivery), (7, 1));
@@ -75,7 +75,7 @@ on_each_kind! {
         assert_eq!(summary(&take(&mut jobs).await), (7, 3));
     }
 
-    a_job_that_its_worker_dropped_comes_again(stage) {
+    a_job_that_its_worker_dropped_is_delivered_again(stage) {
         let mut jobs = stage.worker.jobs(Lane::Small);
         let delivery = stage.deliver(&mut jobs, &job(7)).await;
         drop(delivery);
@@ -147,7 +147,7 @@ on_each_kind! {
         assert_eq!(entry(&mut cursor).await.1, failed(other));
     }
 
-    a_reader_that_comes_back_goes_on_where_it_was(stage) {
+    a_reader_that_comes_back_continues_where_it_was(stage) {
         let own = [Audience::Client(token('a')), Audience::Public];
         let ids = [(); 6].map(|()| Uuid::now_v7());
         let mut cursor = stage.cursor(&own, None);

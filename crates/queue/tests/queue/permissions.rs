@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::stage::{Stage, entry, job, result};
 
-/// A plain client of `user`, and what the server refuses it.
+/// A plain NATS client as `user`, and the errors that the server sends it.
 pub(crate) async fn client(server: &NatsServer, user: &str) -> (Client, mpsc::Receiver<String>) {
     let (refusals, received) = mpsc::channel(16);
     let password = std::fs::read_to_string(server.password_file(user)).expect("a password");
@@ -88,7 +88,7 @@ async fn a_consumer_of_jobs_cannot_deliver_into_the_log() {
     let _delivery = stage.deliver(&mut jobs, &job(1)).await;
     let mut cursor = stage.cursor(&[Audience::Public], None);
     let (client, _) = client(stage.server(), "calculator").await;
-    // The hole that two accounts close: JetStream's own deliveries know no permissions.
+    // Two accounts close this hole: subject permissions do not apply to JetStream's own deliveries.
     let forger = jetstream::consumer::push::Config {
         durable_name: Some("forger".into()),
         filter_subject: "jobs.large".into(),

@@ -197,7 +197,7 @@ async fn many_resuming_readers_do_not_delay_a_live_one() {
         published.unwrap();
     }
     let (first, _) = entry(&mut cursor).await;
-    // Another process starts, and all the readers of the first one come to it.
+    // Another process starts, and all readers of the first one connect to it.
     let (reader, _driver) = reader(stage.server()).await;
     let mut live = reader.cursor(&[Audience::Public], |_| true, None).unwrap();
     let mut resuming = JoinSet::new();

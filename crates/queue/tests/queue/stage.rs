@@ -1,4 +1,4 @@
-//! The queue as its three roles see it.
+//! A queue with its three roles, for one test.
 
 use std::{convert::Infallible, num::NonZeroUsize, time::Duration};
 
@@ -76,7 +76,7 @@ impl Stage {
         self.server.as_mut().expect("the stage with a server")
     }
 
-    /// Submits a job, until the queue takes it.
+    /// Submits a job again and again until the queue has it.
     pub(crate) async fn submit(&self, job: &Job) {
         eventually("a job that is taken", async || {
             self.submitter.submit(job).await.ok()
@@ -96,7 +96,7 @@ impl Stage {
     }
 }
 
-/// Another reader, as another process would have it.
+/// Another reader, as if in another process.
 pub(crate) async fn reader(server: &NatsServer) -> (Reader, JoinSet<Infallible>) {
     let (reader, driver) = Reader::connect(&options(server, "websocket"))
         .await
@@ -162,7 +162,7 @@ pub(crate) fn failed(id: Uuid) -> Event {
     Event { id, n: 10, body }
 }
 
-/// Takes the next job, with room for no other.
+/// Takes the next job, and asks the queue for no other.
 pub(crate) async fn take(jobs: &mut Jobs) -> Delivery {
     within("a job", jobs.take(NonZeroUsize::MIN)).await
 }
