@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-# What the code of a dependency table may be in.
+# In which files the dependencies of each table may be used.
 TABLES = {
     "dependencies": ("src/**/*.rs",),
     "dev-dependencies": ("src/**/*.rs", "tests/**/*.rs", "examples/**/*.rs", "benches/**/*.rs"),
@@ -15,8 +15,11 @@ TABLES = {
 }
 
 # What `cargo tree` must not show: crates that a crate must do without, and features of the queue that belong to
-# other roles. The types of what crosses a process boundary need no transport, and web only submits jobs.
+# other roles. The arithmetic needs no runtime, the types of what crosses a process boundary need no transport,
+# what all daemons share needs no queue, and web only submits jobs.
 FORBIDDEN = {
+    ("fibonacci", "normal"): r"(tokio|protocol|queue|daemon) v",
+    ("daemon", "normal"): r"(queue|fibonacci) v",
     ("protocol", "normal"): r"(tokio|async-nats|clap|axum|hyper) v",
     ("web", "normal,features"): r'queue feature "(worker|reader|embedded)"',
 }
