@@ -22,6 +22,9 @@ use rust_embed::RustEmbed;
 #[include = "static/*"]
 struct Files;
 
+/// Where the page names the largest n. Flask's template engine fills in the same placeholder.
+const MAX_N_PLACEHOLDER: &str = "{{ max_n }}";
+
 /// nginx's list of the headers that every response carries.
 const SECURITY_HEADERS: &str = include_str!("../../services/nginx/security-headers.conf");
 
@@ -45,10 +48,7 @@ pub(crate) fn around(submitter: Submitter, rules: Rules) -> impl FnOnce(Router) 
     };
     move |sockets| {
         Router::new()
-            .route(
-                "/",
-                get(async |headers: HeaderMap| file("templates/index.html", &headers)),
-            )
+            .route("/", get(page))
             .route("/static/{*path}", get(asset))
             .route("/fib", post(fib))
             .with_state(site.clone())
@@ -101,12 +101,33 @@ async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
     file(&format!("static/{path}"), &headers)
 }
 
+async fn page(State(site): State<Site>, request: HeaderMap) -> Response {
+    page_for(site.rules.max_n, &request)
+}
+
+/// The page with the largest n filled in, or 304 if the client has it already.
+fn page_for(max_n: MaxN, request: &HeaderMap) -> Response {
+    let template = Files::get("templates/index.html").expect("the page is embedded");
+    let version = format!("{}-{max_n}", hex(&template.metadata.sha256_hash()));
+    let text = str::from_utf8(&template.data).expect("the page is UTF-8");
+    let text = text.replace(MAX_N_PLACEHOLDER, &max_n.to_string());
+    cached(request, &version, template.metadata.mimetype(), text.into())
+}
+
 /// A file, or 304 if the client has it already.
 fn file(path: &str, request: &HeaderMap) -> Response {
-    let Some(file) = Files::get(path) else {
-        return refuse(StatusCode::NOT_FOUND);
-    };
-    let etag = etag(&file.metadata.sha256_hash());
+    match Files::get(path) {
+        Some(file) => {
+            let version = hex(&file.metadata.sha256_hash());
+            let content_type = file.metadata.mimetype();
+            cached(request, &version, content_type, file.data.into())
+        }
+        None => refuse(StatusCode::NOT_FOUND),
+    }
+}
+
+fn cached(request: &HeaderMap, version: &str, media_type: &str, body: Body) -> Response {
+    let etag = format!("\"{version}\"");
     let cached = request
         .get_all(header::IF_NONE_MATCH)
         .iter()
@@ -121,21 +142,20 @@ fn file(path: &str, request: &HeaderMap) -> Response {
     if cached {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
-    let mut content_type = file.metadata.mimetype().to_owned();
+    let mut content_type = media_type.to_owned();
     if content_type.starts_with("text/") {
         content_type += "; charset=utf-8";
     }
     let content_type = [(header::CONTENT_TYPE, content_type)];
-    (headers, content_type, file.data).into_response()
+    (headers, content_type, body).into_response()
 }
 
-/// An entity tag made from the file's hash.
-fn etag(sha256: &[u8; 32]) -> String {
-    let hex: String = sha256[..16]
+/// Half of a file's hash, which is enough to tell its versions apart.
+fn hex(sha256: &[u8; 32]) -> String {
+    sha256[..16]
         .iter()
         .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("\"{hex}\"")
+        .collect()
 }
 
 /// Whether an element of `If-None-Match` names the tag. A weak tag matches too.
@@ -178,7 +198,8 @@ mod tests {
     #[test]
     fn a_client_that_has_the_file_gets_304() {
         let path = "static/page.css";
-        let tag = etag(&Files::get(path).unwrap().metadata.sha256_hash());
+        let hash = Files::get(path).unwrap().metadata.sha256_hash();
+        let tag = format!("\"{}\"", hex(&hash));
         for (value, status) in [
             (tag.clone(), 304),
             (format!("\"other\", W/{tag}"), 304),
@@ -191,6 +212,18 @@ mod tests {
             assert_eq!(response.status(), status, "{value}");
             assert_eq!(response.headers()[header::ETAG], tag, "{value}");
         }
+    }
+
+    #[test]
+    fn the_page_names_the_largest_n_and_so_does_its_version() {
+        let tags = ["10", "11"].map(|max_n| {
+            let response = page_for(max_n.parse().unwrap(), &HeaderMap::new());
+            response.headers()[header::ETAG].clone()
+        });
+        assert_ne!(tags[0], tags[1]);
+        let page = Files::get("templates/index.html").unwrap();
+        let page = str::from_utf8(&page.data).unwrap();
+        assert_eq!(page.matches(MAX_N_PLACEHOLDER).count(), 1);
     }
 
     #[test]

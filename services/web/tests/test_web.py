@@ -54,6 +54,12 @@ def test_the_page_has_one_input_and_one_button(client: FlaskClient) -> None:
     assert page.text.count('type="submit"') == 1
 
 
+def test_the_page_says_the_largest_n(client: FlaskClient) -> None:
+    page = client.get("/")
+    assert page.text.count("3000000") == 1
+    assert "{{" not in page.text
+
+
 @pytest.mark.parametrize(("n", "lane"), [(10, "small"), (2_000_000, "large")])
 def test_a_submission_is_a_job_in_the_queue(client: FlaskClient, server: Server, n: int, lane: str) -> None:
     asyncio.run(declare_jobs(server))

@@ -18,7 +18,7 @@ def create_app() -> Flask:
 
     @app.get("/")
     def page() -> str:
-        return render_template("index.html")
+        return render_template("index.html", max_n=submissions.max_n)
 
     @app.post("/fib")
     def fib() -> Response:

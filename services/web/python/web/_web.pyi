@@ -11,6 +11,8 @@ BODY_LIMIT: int
 class Submissions:
     """Submits jobs to the queue, over one connection."""
 
+    @property
+    def max_n(self) -> int: ...
     def __init__(self) -> None: ...
     def submit(
         self,
