@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from .client import Client
 from .conftest import NewPage
 from .expected import fibonacci
-from .test_page import ask, card, shows
+from .on_page import ask, card, shows
 
 # WCAG 2.2 AA for text of ordinary size.
 _CONTRAST = 4.5

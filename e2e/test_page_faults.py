@@ -1,78 +1,27 @@
 """The page when its server misbehaves. Here alone the server's answers are injected, for no real one gives them."""
 
-import json
-import re
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-from playwright.sync_api import Page, Route, WebSocketRoute, expect
+from playwright.sync_api import Page, Route, expect
 
 from .conftest import NewPage
 from .expected import fibonacci
-from .test_page import ask, card, posted
+from .fake_server import TIMINGS, FakeServer
+from .on_page import ask, card, posted
 
 pytestmark = pytest.mark.injected
 
-TIMINGS = {"queued": 310, "computed": 1_500}
 
-
-class Fake:
-    """The server's end: takes every job, and pushes what a test says."""
-
-    def __init__(self, page: Page) -> None:
-        self.sockets: list[WebSocketRoute] = []
-        self.jobs: list[dict[str, Any]] = []
-        self._page = page
-        page.route_web_socket(re.compile("/ws"), self.connect)
-        page.add_init_script(
-            "WebSocket = class extends WebSocket { constructor(url) { super(url); window.newestSocket = this; } };"
-        )
-        page.route("**/fib", self.accept)
-        page.goto("/")
-        expect(page.locator("#connection")).to_have_text("Connected")
-
-    def connect(self, socket: WebSocketRoute) -> None:
-        self.sockets.append(socket)
-
-    def accept(self, route: Route) -> None:
-        job = posted(route.request)
-        self.jobs.append(job)
-        route.fulfill(status=202, json={"id": job["id"], "n": int(job["n"])})
-
-    def push(self, type: str, seq: int, **fields: object) -> None:
-        self.sockets[-1].send(json.dumps({"type": type, "seq": seq, **fields}))
-
-    def push_at_once(self, events: list[dict[str, object]]) -> None:
-        """Pushes more than what can be handed to the browser one by one in reasonable time."""
-        self._page.evaluate(
-            """events => {
-                for (const event of events)
-                    window.newestSocket.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(event) }));
-            }""",
-            events,
-        )
-
-    def ask(self, n: int) -> str:
-        """Submits on the page, and returns the id of the job that arrived."""
-        known = len(self.jobs)
-        with self._page.expect_response("**/fib"):
-            ask(self._page, str(n))
-        assert len(self.jobs) == known + 1
-        return str(self.jobs[-1]["id"])
+@pytest.fixture
+def fake(new_page: NewPage) -> FakeServer:
+    return FakeServer(new_page("about:blank"))
 
 
 @pytest.fixture
-def fake(new_page: NewPage) -> Fake:
-    return Fake(new_page("about:blank"))
+def page(fake: FakeServer) -> Page:
+    return fake.page
 
 
-@pytest.fixture
-def page(fake: Fake) -> Page:
-    return fake._page
-
-
-def test_each_step_of_a_long_job_is_shown(fake: Fake, page: Page) -> None:
+def test_each_step_of_a_long_job_is_shown(fake: FakeServer, page: Page) -> None:
     id = fake.ask(50_000)
     value = fibonacci(50_000)
     job = {"id": id, "n": 50_000}
@@ -81,7 +30,7 @@ def test_each_step_of_a_long_job_is_shown(fake: Fake, page: Page) -> None:
     fake.push("started", 1, **job, attempt=2)
     expect(long.locator(".note")).to_have_text("Computing, attempt 2")
     fake.push("preview", 2, **job, digits=len(value), first=value[:20], last=value[-20:])
-    expect(long.locator(".value")).to_have_text(f"{value[:20]}…{value[-20:]}")
+    expect(long.locator(".end")).to_have_text([f"{value[:20]}…", value[-20:]])
     fake.push("progress", 3, **job, fraction=0.42)
     expect(long.get_by_role("progressbar")).to_have_js_property("value", 0.42)
     expect(long.locator(".note")).to_contain_text("42 %")
@@ -89,14 +38,14 @@ def test_each_step_of_a_long_job_is_shown(fake: Fake, page: Page) -> None:
     expect(long.locator(".note")).to_contain_text("Receiving, 50 %")
     fake.push("part", 5, **job, index=1, parts=2, value=value[5000:])
     fake.push("result", 6, **job, digits=len(value), parts=2, timings=TIMINGS)
-    expect(long.locator(".facts")).to_have_text("10\u202f450 digits · computed in 1.50 ms · queued for 310 µs")
+    expect(long.locator(".facts")).to_have_text("10\u202f450 digits · computed in 1.50 ms")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     long.get_by_role("button", name="Copy").click()
     expect(long.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("() => navigator.clipboard.readText()") == value
 
 
-def test_a_failure_is_told_with_its_reason_and_can_be_asked_again(fake: Fake, page: Page) -> None:
+def test_a_failure_is_told_with_its_reason_and_can_be_asked_again(fake: FakeServer, page: Page) -> None:
     id = fake.ask(13)
     fake.push("failed", 1, id=id, n=13, reason="It was given up after three attempts.")
     expect(card(page, 13).get_by_role("alert")).to_have_text("It was given up after three attempts.")
@@ -107,7 +56,7 @@ def test_a_failure_is_told_with_its_reason_and_can_be_asked_again(fake: Fake, pa
     assert fake.jobs[1]["id"] != id
 
 
-def test_an_event_that_comes_twice_changes_nothing(fake: Fake, page: Page) -> None:
+def test_an_event_that_comes_twice_changes_nothing(fake: FakeServer, page: Page) -> None:
     id = fake.ask(10)
     for seq in (1, 1, 2):
         fake.push("result", seq, id=id, n=10, digits=2, value="55", timings=TIMINGS)
@@ -119,7 +68,7 @@ def test_an_event_that_comes_twice_changes_nothing(fake: Fake, page: Page) -> No
     expect(card(page, 10).locator(".value")).to_have_text("55")
 
 
-def test_a_result_that_comes_before_its_202_is_shown(fake: Fake, page: Page) -> None:
+def test_a_result_that_comes_before_its_202_is_shown(fake: FakeServer, page: Page) -> None:
     held: list[Route] = []
 
     def hold(route: Route) -> None:
@@ -136,7 +85,7 @@ def test_a_result_that_comes_before_its_202_is_shown(fake: Fake, page: Page) -> 
     expect(card(page, 10)).to_have_attribute("data-state", "done")
 
 
-def test_results_stand_in_the_order_of_the_clicks_whichever_is_accepted_first(fake: Fake, page: Page) -> None:
+def test_results_stand_in_the_order_of_the_clicks_whichever_is_accepted_first(fake: FakeServer, page: Page) -> None:
     held: list[Route] = []
 
     def hold_the_first(route: Route) -> None:
@@ -156,7 +105,7 @@ def test_results_stand_in_the_order_of_the_clicks_whichever_is_accepted_first(fa
     assert page.locator("#own h3").all_text_contents() == ["F(11)", "F(10)"]
 
 
-def test_a_dropped_socket_resumes_after_the_last_event(fake: Fake, page: Page) -> None:
+def test_a_dropped_socket_resumes_after_the_last_event(fake: FakeServer, page: Page) -> None:
     id = fake.ask(10)
     fake.push("result", 41, id=id, n=10, digits=2, value="55", timings=TIMINGS)
     expect(card(page, 10)).to_have_attribute("data-state", "done")
@@ -170,7 +119,7 @@ def test_a_dropped_socket_resumes_after_the_last_event(fake: Fake, page: Page) -
     assert fake.sockets[-1].url.endswith("&since=40"), "a reload has to bring the own results back"
 
 
-def test_a_socket_that_drops_before_any_event_reads_the_whole_log(fake: Fake, page: Page) -> None:
+def test_a_socket_that_drops_before_any_event_reads_the_whole_log(fake: FakeServer, page: Page) -> None:
     fake.ask(10)
     fake.sockets[-1].close(code=1001)
     expect(page.locator("#connection")).to_have_text("Reconnecting…")
@@ -178,7 +127,18 @@ def test_a_socket_that_drops_before_any_event_reads_the_whole_log(fake: Fake, pa
     assert fake.sockets[-1].url.endswith("&since=0")
 
 
-def test_a_gap_is_told_only_where_an_answer_is_missing(fake: Fake, page: Page) -> None:
+def test_a_job_that_was_asked_again_is_not_taken_for_a_broadcast(fake: FakeServer, page: Page) -> None:
+    missed = fake.ask(10)
+    fake.push("gap", 1)
+    card(page, 10).get_by_role("button", name="Ask again").click()
+    again = fake.jobs[-1]["id"]
+    for seq, id in enumerate([missed, again], start=2):
+        fake.push("result", seq, id=id, n=10, digits=2, value="55", timings=TIMINGS)
+    expect(card(page, 10)).to_have_attribute("data-state", "done")
+    expect(page.locator(".card")).to_have_count(1)
+
+
+def test_a_gap_is_told_only_where_an_answer_is_missing(fake: FakeServer, page: Page) -> None:
     answered = fake.ask(10)
     fake.push("result", 500, id=answered, n=10, digits=2, value="55", timings=TIMINGS)
     fake.ask(11)
@@ -198,7 +158,7 @@ def test_a_gap_is_told_only_where_an_answer_is_missing(fake: Fake, page: Page) -
     assert fake.jobs[-1]["n"] == "11"
 
 
-def test_a_long_result_with_a_missing_part_is_not_passed_off_as_whole(fake: Fake, page: Page) -> None:
+def test_a_long_result_with_a_missing_part_is_not_passed_off_as_whole(fake: FakeServer, page: Page) -> None:
     id = fake.ask(50_000)
     fake.push("part", 5, id=id, n=50_000, index=1, parts=2, value=fibonacci(50_000)[5000:])
     fake.push("result", 6, id=id, n=50_000, digits=10_450, parts=2, timings=TIMINGS)
@@ -206,88 +166,22 @@ def test_a_long_result_with_a_missing_part_is_not_passed_off_as_whole(fake: Fake
     expect(card(page, 50_000).get_by_role("button", name="Download")).to_be_hidden()
 
 
-Answer = Callable[[Route], None]
-
-
-def unavailable(route: Route) -> None:
-    problem = {"status": 503, "detail": "The queue is not there. Try again in a second."}
-    route.fulfill(status=503, json=problem, headers={"Retry-After": "1", "Content-Type": "application/problem+json"})
-
-
-def aborted(route: Route) -> None:
-    route.abort("connectionreset")
-
-
-@pytest.mark.browser_errors("status of 503", "net::ERR_CONNECTION_RESET")
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
-        (unavailable, "The queue is not there. Try again in a second."),
-        (aborted, "The server cannot be reached."),
-    ],
-)
-def test_a_click_that_does_not_get_through_is_repeated_with_the_same_id(
-    fake: Fake, page: Page, answer: Answer, sentence: str
-) -> None:
-    answers = [answer, answer, fake.accept]
-    ids: list[str] = []
-
-    def route(route: Route) -> None:
-        ids.append(posted(route.request)["id"])
-        answers.pop(0)(route)
-
-    page.unroute("**/fib")
-    page.route("**/fib", route)
-    ask(page, "10")
-    expect(card(page, 10).locator(".note")).to_have_text(f"{sentence} Trying again…")
-    expect(card(page, 10).locator(".note")).to_have_text("Queued")
-    assert ids == [ids[0]] * 3
-
-
-@pytest.mark.browser_errors("status of 503")
-def test_after_a_while_the_page_stops_trying_and_offers_to_try_again(fake: Fake, page: Page) -> None:
-    page.unroute("**/fib")
-    page.route("**/fib", unavailable)
-    ask(page, "10")
-    alert = card(page, 10).get_by_role("alert")
-    expect(alert).to_have_text("The queue is not there. Try again in a second.", timeout=20_000)
-    page.unroute("**/fib")
-    page.route("**/fib", fake.accept)
-    card(page, 10).get_by_role("button", name="Try again").click()
-    expect(card(page, 10).locator(".note")).to_have_text("Queued")
-
-
-@pytest.mark.browser_errors("status of 503")
-def test_a_click_that_did_not_get_through_outlives_a_reload(fake: Fake, page: Page) -> None:
-    page.unroute("**/fib")
-    page.route("**/fib", unavailable)
-    with page.expect_request("**/fib") as posting:
-        ask(page, "10")
-    id = posted(posting.value)["id"]
-    expect(card(page, 10).locator(".note")).to_contain_text("Trying again…")
-    page.unroute("**/fib")
-    page.route("**/fib", fake.accept)
-    page.reload()
-    expect(card(page, 10).locator(".note")).to_have_text("Queued")
-    assert [job["id"] for job in fake.jobs] == [id]
-
-
 @pytest.mark.browser_errors("status of 500")
-def test_an_error_without_a_sentence_gets_one(fake: Fake, page: Page) -> None:
+def test_an_error_without_a_sentence_gets_one(fake: FakeServer, page: Page) -> None:
     page.unroute("**/fib")
     page.route("**/fib", lambda route: route.fulfill(status=500, body="<h1>oops</h1>"))
     ask(page, "10")
     expect(page.locator("#refusal")).to_have_text("The server answered with status 500 and no reason.")
 
 
-def test_what_the_server_says_is_text_and_never_markup(fake: Fake, page: Page) -> None:
+def test_what_the_server_says_is_text_and_never_markup(fake: FakeServer, page: Page) -> None:
     id = fake.ask(10)
     fake.push("failed", 1, id=id, n=10, reason="<img src=x onerror=alert(1)>")
     expect(card(page, 10).locator(".note")).to_have_text("<img src=x onerror=alert(1)>")
     expect(page.locator("main img")).to_have_count(0)
 
 
-def test_ten_thousand_broadcasts_at_once_leave_the_page_usable(fake: Fake, page: Page) -> None:
+def test_ten_thousand_broadcasts_at_once_leave_the_page_usable(fake: FakeServer, page: Page) -> None:
     id = fake.ask(10)
     broadcast = {"type": "result", "n": 90, "digits": 19, "value": fibonacci(90), "timings": TIMINGS}
     fake.push_at_once([broadcast | {"seq": seq, "id": f"broadcast-{seq}"} for seq in range(1, 10_001)])
@@ -298,7 +192,7 @@ def test_ten_thousand_broadcasts_at_once_leave_the_page_usable(fake: Fake, page:
     expect(page.locator("#broadcast .card").first).to_have_attribute("data-id", "broadcast-10000")
 
 
-def test_of_the_own_jobs_the_last_hundred_are_kept(fake: Fake, page: Page) -> None:
+def test_of_the_own_jobs_the_last_hundred_are_kept(fake: FakeServer, page: Page) -> None:
     for number in range(1, 104):
         id = fake.ask(number)
         fake.push("result", number, id=id, n=number, digits=1, value="1", timings=TIMINGS)
@@ -308,6 +202,6 @@ def test_of_the_own_jobs_the_last_hundred_are_kept(fake: Fake, page: Page) -> No
 
 
 @pytest.mark.parametrize(("code", "words"), [(1008, "This origin may not connect."), (1013, "Too many sockets.")])
-def test_a_refused_socket_says_why(fake: Fake, page: Page, code: int, words: str) -> None:
+def test_a_refused_socket_says_why(fake: FakeServer, page: Page, code: int, words: str) -> None:
     fake.sockets[-1].close(code=code, reason=words)
-    expect(page.locator("#connection")).to_have_text(words)
+    expect(page.locator("#connection [role=status]")).to_have_text(words)

@@ -14,8 +14,8 @@ from playwright.sync_api import Page, expect
 from .client import Client, Job, problem, told
 from .eventually import eventually
 from .expected import fibonacci
+from .on_page import ask, card, shows
 from .stack import SERVICES, Container, Stack
-from .test_page import ask, card, shows
 from .test_values import check_parts
 
 pytestmark = pytest.mark.compose
