@@ -11,6 +11,9 @@ const DIGITS_KEPT = 256 * 1024 * 1024;
 /** A value with fewer digits than this is not worth dropping. */
 const LONG_DIGITS = 10_000;
 
+/** How many digits of each end are kept apart, as many as a preview has. */
+const ENDS_DIGITS = 20;
+
 /** For how long a job is sent again. The server recognises a repeated id for two minutes. */
 const PATIENCE_MS = 110_000;
 /** A server that does not answer within this time counts as unreachable. */
@@ -132,8 +135,8 @@ export class Job {
 
   #collect({ index, parts, value }) {
     this.firstPartAt ??= performance.now();
-    if (index === 0) this.first ??= value.slice(0, 20);
-    if (index === parts - 1) this.last ??= value.slice(-20);
+    if (index === 0) this.first ??= value.slice(0, ENDS_DIGITS);
+    if (index === parts - 1) this.last ??= value.slice(-ENDS_DIGITS);
     if (this.parts[index] === undefined) this.#partsReceived += 1;
     this.parts[index] = value;
     this.fraction = this.#partsReceived / parts;
@@ -146,6 +149,8 @@ export class Job {
     this.timings = timings;
     if (value !== undefined) {
       this.parts = [value];
+      this.first = value.slice(0, ENDS_DIGITS);
+      this.last = value.slice(-ENDS_DIGITS);
     } else if (this.#partsReceived !== parts) {
       this.forget();
       this.missed = true;

@@ -103,10 +103,13 @@ export class DigitsView {
   #rowCount = 0;
   #rowDigits = 0;
   #rowPx = 0;
+  #widthPx = 0;
   #visiblePx = 0;
   /** The exact position, in pixels from the beginning of the number. */
   #top = 0;
   #topMax = 0;
+  /** The place of the digit that stays at the top when the width changes. */
+  #anchor = 0;
   /** Where the scrollbar was seen last. */
   #bar = 0;
   #scale = new Scale(0, 0);
@@ -164,11 +167,10 @@ export class DigitsView {
 
   /** Fits rows to the width, and keeps the digit at the top in its place. */
   #measure() {
-    const width = this.#viewport.clientWidth;
-    this.#visiblePx = this.#viewport.clientHeight;
-    if (width === 0) return;
-    const digitAtTop = this.#rowPx === 0 ? 0 : Math.round(this.#top / this.#rowPx) * this.#rowDigits;
-
+    const { clientWidth: width, clientHeight: height } = this.#viewport;
+    if (width === 0 || (width === this.#widthPx && height === this.#visiblePx)) return;
+    this.#widthPx = width;
+    this.#visiblePx = height;
     const rowDigits = GROUP_DIGITS * this.#groupsThatFit(width);
     if (rowDigits !== this.#rowDigits) {
       this.#rowDigits = rowDigits;
@@ -181,7 +183,7 @@ export class DigitsView {
     this.#scale = new Scale(Math.max(barPx - this.#visiblePx, 0), this.#topMax);
     this.#height.style.height = `${barPx}px`;
     this.#window.style.height = `${Math.min(this.#visiblePx, barPx)}px`;
-    this.#moveTo(Math.floor(digitAtTop / rowDigits) * this.#rowPx);
+    this.#moveTo(Math.floor(this.#anchor / rowDigits) * this.#rowPx);
   }
 
   #groupsThatFit(width) {
@@ -202,6 +204,7 @@ export class DigitsView {
     this.#bar = bar;
     const fine = this.#scale.scaled && Math.abs(moved) < FINE_PX;
     this.#top = this.#within(fine ? this.#top + moved : this.#scale.toTop(bar));
+    this.#setAnchor();
     this.#render();
     if (!fine) return;
     clearTimeout(this.#settling);
@@ -222,7 +225,7 @@ export class DigitsView {
     }[event.key];
     if (target === undefined) return;
     event.preventDefault();
-    this.#moveTo(target * this.#rowPx);
+    this.#goToRow(target);
   }
 
   /** Goes to the digit whose number is in the field and says what it is. */
@@ -239,8 +242,17 @@ export class DigitsView {
     this.#marked = number - 1;
     this.#removeRows();
     const row = Math.floor(this.#marked / this.#rowDigits);
-    this.#moveTo(row * this.#rowPx - Math.floor((this.#visiblePx / this.#rowPx - 1) / 2) * this.#rowPx);
+    this.#goToRow(row - Math.floor((this.#visiblePx / this.#rowPx - 1) / 2));
     this.#answer.textContent = `Digit ${this.#grouped(number)} is ${this.#digits.slice(number - 1, number)}`;
+  }
+
+  #goToRow(row) {
+    this.#moveTo(row * this.#rowPx);
+    this.#setAnchor();
+  }
+
+  #setAnchor() {
+    this.#anchor = Math.round(this.#top / this.#rowPx) * this.#rowDigits;
   }
 
   #moveTo(top) {
