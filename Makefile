@@ -6,7 +6,7 @@ VENV := .venv/made
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: ## build the images, start the five services and wait until they answer
@@ -36,6 +36,13 @@ bench: $(VENV) ## measure this machine and write docs/benchmarks.md, in some min
 fuzz: ## try the parsers and the tail of the log on random input; CASES=100000 for each property
 	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked --package protocol --test properties
 	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked --package queue --all-features --lib properties
+
+.PHONY: screenshots
+screenshots: $(VENV) ## take a picture of each state of the page, into docs/screenshots
+	@scripts/need chromium=chromium
+	@cargo build --release --locked --package fibwire
+	@rm -rf docs/screenshots
+	@.venv/bin/python -m e2e.screenshot target/release/fibwire docs/screenshots
 
 .PHONY: clean
 clean: ## remove the services with their data, and everything that was built here

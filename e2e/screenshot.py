@@ -1,6 +1,10 @@
-"""Takes a picture of each state of the page: `python -m e2e.screenshot --base-url URL --out docs/screenshots`."""
+"""Takes a picture of each state of the page: `python -m e2e.screenshot target/release/fibwire docs/screenshots`."""
 
 import argparse
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 from .browser import launch
 from .page_states import INJECTED, REAL, without_scripts
 
-_SCREENS = {"desktop": (960, 720), "phone": (360, 720)}
+_SCREENS = {"desktop": (880, 560), "phone": (360, 640)}
 _SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
@@ -30,12 +34,24 @@ def take(browser: Browser, base_url: str, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base-url", default="http://127.0.0.1:8080")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("binary", type=Path, help="the standalone binary, which is started for it")
+    parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright, launch(playwright) as browser:
-        take(browser, arguments.base_url, arguments.out)
+    with running(arguments.binary) as base_url, sync_playwright() as playwright, launch(playwright) as browser:
+        take(browser, base_url, arguments.out)
+
+
+@contextmanager
+def running(binary: Path) -> Iterator[str]:
+    """The address of a system of its own, which ends in the end."""
+    process = subprocess.Popen([binary, "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        yield next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 if __name__ == "__main__":

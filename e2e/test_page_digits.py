@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from .conftest import NewPage
 from .eventually import eventually
@@ -174,6 +174,27 @@ def test_without_its_view_a_long_number_is_shown_by_its_ends(new_page: NewPage) 
     fake.push("result", 1, id=fake.ask(N), n=N, digits=len(value), value=value, timings=TIMINGS)
     expect(card(page, N).locator(".end")).to_have_text([f"{value[:20]}…", value[-20:]])
     expect(card(page, N).get_by_role("button", name="Download")).to_be_visible()
+
+
+@pytest.mark.injected
+def test_the_progress_goes_when_the_view_comes_however_late_that_is(new_page: NewPage) -> None:
+    page = new_page("about:blank")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/digits.js", hold)
+    fake = FakeServer(page)
+    value = fibonacci(N)
+    fake.push("result", 1, id=fake.ask(N), n=N, digits=len(value), value=value, timings=TIMINGS)
+    expect(card(page, N)).to_have_attribute("data-state", "done")
+    expect(card(page, N).get_by_role("progressbar")).to_be_visible()
+    # A card is drawn again 200 ms after the click. A timer that is set later fires after that of the page.
+    page.evaluate("() => new Promise((done) => setTimeout(done, 200))")
+    held[0].continue_()
+    view(page, N)
+    expect(card(page, N).get_by_role("progressbar")).to_be_hidden()
 
 
 @pytest.mark.injected

@@ -43,9 +43,9 @@ def test_a_long_job_s_journey_is_measured_from_the_post_to_the_last_digit(page: 
     journey = card(page, LONG_N).locator(".journey")
     expect(card(page, LONG_N)).to_have_attribute("data-state", "done", timeout=120_000)
     assert spans(journey, "browser") == [
-        "Posted to accepted", "Accepted to first digits", "First digits to all received",
+        "Posted to accepted", "Accepted to first digits", "First digits to last digits",
     ]  # fmt: skip
-    assert spans(journey, "server") == ["Accepted to taken from the queue", "Taken to computed"]
+    assert spans(journey, "server") == ["Accepted to taken", "Taken to computed"]
     expect(journey.locator("summary")).to_have_text(re.compile(rf"Journey, {_DURATION}"))
 
 
@@ -65,7 +65,7 @@ def test_a_broadcast_s_journey_has_what_the_server_measured_alone(page: Page, cl
     journey = page.locator(f"#broadcast .card[data-id='{job.id}'] .journey")
     expect(journey).to_be_visible()
     assert spans(journey, "browser") == []
-    assert spans(journey, "server") == ["Accepted to taken from the queue", "Taken to computed"]
+    assert spans(journey, "server") == ["Accepted to taken", "Taken to computed"]
 
 
 def test_after_a_reload_the_journey_has_what_is_still_known(page: Page) -> None:
@@ -75,7 +75,7 @@ def test_after_a_reload_the_journey_has_what_is_still_known(page: Page) -> None:
     shows(page, 10)
     journey = card(page, 10).locator(".journey")
     assert spans(journey, "browser") == ["Posted to accepted"]
-    assert spans(journey, "server") == ["Accepted to taken from the queue", "Taken to computed"]
+    assert spans(journey, "server") == ["Accepted to taken", "Taken to computed"]
     expect(journey.locator("summary")).to_have_text("Journey")
 
 
@@ -94,6 +94,7 @@ def test_each_step_is_drawn_and_said_when_it_happens(fake: FakeServer) -> None:
     summary = journey.locator("summary")
     expect(summary).to_have_text("Journey: posted, accepted")
     assert states(journey) == {"post": "done", "wait": "now", "receive": "next", "queue": "now", "compute": "next"}
+    expect(journey.locator("[data-clock=server] li")).to_have_text(["Accepted to taken…", "Taken to computed…"])
     fake.push("started", 1, **job, attempt=1)
     expect(summary).to_have_text("Journey: posted, accepted, taken")
     assert states(journey) == {"post": "done", "wait": "now", "receive": "next", "queue": "done", "compute": "now"}

@@ -77,15 +77,15 @@ impl Submissions {
         })
     }
 
-    /// Checks a `POST /fib`, that is its body and the headers that say what the body is and which page
-    /// it is from, and submits its job. Answers within 2 seconds. Other Python threads run meanwhile.
-    #[pyo3(signature = (body, *, content_type, host, origin, sec_fetch_site))]
     /// The largest n that is accepted.
     #[getter]
     fn max_n(&self) -> u64 {
         self.max_n.get()
     }
 
+    /// Checks a `POST /fib`, that is its body and the headers that say what the body is and which page
+    /// it is from, and submits its job. Answers within 2 seconds. Other Python threads run meanwhile.
+    #[pyo3(signature = (body, *, content_type, host, origin, sec_fetch_site))]
     fn submit<'py>(
         &self,
         py: Python<'py>,

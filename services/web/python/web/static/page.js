@@ -76,7 +76,7 @@ class Card {
 
   constructor(job, { again, remove }) {
     this.#job = job;
-    this.#value = new Value(this.#part(".value"));
+    this.#value = new Value(this.#part(".value"), this.#part("progress"));
     this.#journey = new Journey(this.#part(".journey"));
     this.element.dataset.id = job.id;
     const title = this.#part("h3");
@@ -97,12 +97,6 @@ class Card {
     write(this.#part("h3"), `F(${grouped(job.n)})`);
     this.#value.draw(job);
     this.#journey.draw(job);
-
-    const progress = this.#part("progress");
-    progress.hidden = !this.#value.waitsForMany;
-    progress.setAttribute("aria-label", `Progress of F(${job.n})`);
-    if (job.fraction === null) progress.removeAttribute("value");
-    else progress.value = job.fraction;
 
     const remark = this.#part(".note");
     if (job.state === "refused" || job.state === "failed") remark.setAttribute("role", "alert");
@@ -140,19 +134,20 @@ class Card {
 /** The digits of one job, or as much room as they will need. */
 class Value {
   #element;
+  #progress;
   #shown = "";
   #view = null;
 
-  constructor(element) {
+  /** `progress` is shown as long as `element` stands for many digits that are not here yet. */
+  constructor(element, progress) {
     this.#element = element;
-  }
-
-  /** Whether it stands for many digits that are not here yet. */
-  get waitsForMany() {
-    return this.#element.dataset.kind === "ends";
+    this.#progress = progress;
   }
 
   draw(job) {
+    this.#progress.setAttribute("aria-label", `Progress of F(${job.n})`);
+    if (job.fraction === null) this.#progress.removeAttribute("value");
+    else this.#progress.value = job.fraction;
     const kind = kindOf(job);
     if (kind === "view") {
       this.#load(job);
@@ -176,6 +171,7 @@ class Value {
     this.#shown = shown;
     this.#element.dataset.kind = kind;
     this.#element.hidden = kind === "nothing";
+    this.#progress.hidden = kind !== "ends";
     this.#element.replaceChildren();
   }
 
@@ -236,7 +232,11 @@ class Journey {
   }
 
   #drawSpans(job) {
-    const spans = job.finished ? measuredSpans(job) : [];
+    const spans = job.finished ? measuredSpans(job) : expectedSpans(job);
+    for (const [name, leg] of this.#legs) {
+      const span = spans.find((candidate) => candidate.leg === name);
+      leg.title = span === undefined ? "" : `${span.text}: ${span.us === null ? "…" : duration(span.us)}`;
+    }
     for (const clock of this.#clocks) {
       const own = spans.filter(({ leg }) => LEGS[leg].clock === clock.dataset.clock);
       clock.hidden = own.length === 0;
@@ -248,7 +248,7 @@ class Journey {
 function spanItem({ leg, text, us }) {
   const item = document.createElement("li");
   item.dataset.leg = leg;
-  item.append(make("span", "", text), make("span", "", duration(us)));
+  item.append(make("span", "", text), make("span", "", us === null ? "…" : duration(us)));
   return item;
 }
 
@@ -272,20 +272,33 @@ function stepsTaken(job) {
   return steps;
 }
 
+/** The spans of a job that is under way, of which the browser knows at most the first. */
+function expectedSpans({ own, postingMs }) {
+  const spans = [
+    { leg: "queue", text: "Accepted to taken", us: null },
+    { leg: "compute", text: "Taken to computed", us: null },
+  ];
+  if (!own) return spans;
+  return [
+    { leg: "post", text: "Posted to accepted", us: postingMs === null ? null : Math.round(postingMs * 1_000) },
+    { leg: "wait", text: "Accepted to received", us: null },
+    ...spans,
+  ];
+}
+
 /** The spans of a finished job in microseconds. Each is measured by one clock, and none is a difference of two. */
-function measuredSpans(job) {
-  const { postedAt, acceptedAt, firstPartAt, receivedAt, postingMs, timings } = job;
+function measuredSpans({ postedAt, acceptedAt, firstPartAt, receivedAt, postingMs, timings }) {
   const spans = [];
   const add = (leg, text, us) => spans.push({ leg, text, us });
-  const inTime = acceptedAt !== null && acceptedAt <= receivedAt;
   if (postingMs !== null) add("post", "Posted to accepted", Math.round(postingMs * 1_000));
   if (timings !== null) {
-    add("queue", "Accepted to taken from the queue", timings.queued);
+    add("queue", "Accepted to taken", timings.queued);
     add("compute", "Taken to computed", timings.computed);
   }
+  const inTime = acceptedAt !== null && acceptedAt <= receivedAt;
   if (inTime && firstPartAt !== null && firstPartAt >= acceptedAt) {
     add("wait", "Accepted to first digits", microseconds(acceptedAt, firstPartAt));
-    add("receive", "First digits to all received", microseconds(firstPartAt, receivedAt));
+    add("receive", "First digits to last digits", microseconds(firstPartAt, receivedAt));
   } else if (inTime) {
     add("wait", "Accepted to received", microseconds(acceptedAt, receivedAt));
   } else if (postedAt !== null) {
