@@ -44,7 +44,7 @@ def main() -> None:
 
 @contextmanager
 def running(binary: Path) -> Iterator[str]:
-    """The address of a system of its own, which ends in the end."""
+    """Starts the binary on a free port, yields its address, and stops it afterwards."""
     process = subprocess.Popen([binary, "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None

@@ -21,7 +21,7 @@ def test_submitting_1000_with_the_keyboard_alone_shows_all_of_it(page: Page) -> 
     expect(card(page, 1000).locator(".facts")).to_contain_text("209 digits")
 
 
-def test_results_stand_newest_first(page: Page) -> None:
+def test_results_are_shown_newest_first(page: Page) -> None:
     for n in (1, 10, 90, 10):
         ask(page, str(n))
         expect(page.locator("#own .card").first).to_have_attribute("data-n", str(n))

@@ -161,7 +161,7 @@ def test_scrolling_takes_less_than_a_frame(page: Page, browser: Browser) -> None
     assert tasks.longest_ms() < _FRAME_MS
 
 
-def test_the_first_digits_stand_there_as_soon_as_the_last_part_has_come(page: Page) -> None:
+def test_the_first_digits_appear_as_soon_as_the_last_part_has_come(page: Page) -> None:
     page.evaluate(
         """() => {
             window.last = null;

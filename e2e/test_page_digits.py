@@ -189,6 +189,7 @@ def test_the_progress_goes_when_the_view_comes_however_late_that_is(new_page: Ne
     value = fibonacci(N)
     fake.push("result", 1, id=fake.ask(N), n=N, digits=len(value), value=value, timings=TIMINGS)
     expect(card(page, N)).to_have_attribute("data-state", "done")
+    expect(card(page, N).locator(".end")).to_have_text([f"{value[:20]}…", value[-20:]])
     expect(card(page, N).get_by_role("progressbar")).to_be_visible()
     # A card is drawn again 200 ms after the click. A timer that is set later fires after that of the page.
     page.evaluate("() => new Promise((done) => setTimeout(done, 200))")

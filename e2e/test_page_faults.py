@@ -1,4 +1,4 @@
-"""The page when its server misbehaves. Here alone the server's answers are injected, for no real one gives them."""
+"""The page when its server misbehaves. The answers are injected, since no real server gives them."""
 
 import pytest
 from playwright.sync_api import Page, Route, expect

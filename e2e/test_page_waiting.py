@@ -77,7 +77,7 @@ def test_the_wait_is_as_long_as_retry_after_says_and_is_counted_down(fake: FakeS
 
 
 @pytest.mark.browser_errors("status of 503")
-def test_who_does_not_want_to_wait_tries_now(fake: FakeServer, page: Page) -> None:
+def test_a_person_who_does_not_want_to_wait_can_try_now(fake: FakeServer, page: Page) -> None:
     ids = fake.answer_with([refusal(503, 60)])
     ask(page, "10")
     card(page, 10).get_by_role("button", name="Try now").click()

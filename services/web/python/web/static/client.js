@@ -11,7 +11,7 @@ const DIGITS_KEPT = 256 * 1024 * 1024;
 /** A value with fewer digits than this is not worth dropping. */
 const LONG_DIGITS = 10_000;
 
-/** How many digits of each end are kept apart, as many as a preview has. */
+/** How many digits of each end are kept separately, as many as a preview has. */
 const ENDS_DIGITS = 20;
 
 /** For how long a job is sent again. The server recognises a repeated id for two minutes. */
@@ -72,7 +72,7 @@ export class Job {
   acceptedAt = null;
   firstPartAt = null;
   receivedAt = null;
-  /** Whether its card shows it as it is. */
+  /** Whether its card is up to date. */
   drawn = false;
   #partsReceived = 0;
 
@@ -274,8 +274,9 @@ export class Submission {
   #cancelled = false;
 
   /**
-   * The id makes a repetition safe: the server queues it once. `onWait(detail, at)` hears why the
-   * job was not accepted yet and when it is sent again, `onResume()` that this happens now.
+   * The id makes a repetition safe: the server queues it once. `onWait(detail, at)` is called with
+   * the reason why the job was not accepted and the time of the next attempt, `onResume()` when that
+   * attempt begins.
    */
   constructor({ id, n, client }, { onWait, onResume }) {
     this.#body = JSON.stringify({ n, client, id });
@@ -342,7 +343,7 @@ export class Connection {
   /**
    * `since` is the sequence number to resume after, or null to start with what comes next.
    * `mustReplay()` says whether an answer may already lie in the log though nothing was read yet.
-   * `onState(state, reason, at)` hears of every change, and when the next attempt is made.
+   * `onState(state, reason, at)` is called on every change, with the time of the next attempt or null.
    */
   constructor({ client, since, mustReplay, onMessage, onState }) {
     this.#client = client;

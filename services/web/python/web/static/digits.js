@@ -11,10 +11,10 @@ const TALLEST_PX = 8_000_000;
 const EDGE_PX = 50_000;
 /** On a scaled scrollbar, a wheel, finger or key moves by less at a time, and a drag by more. */
 const FINE_PX = TALLEST_PX / 1_000;
-/** How long scrolling must have paused before a scaled scrollbar is put where it belongs. */
+/** After a pause of this length in scrolling, a scaled scrollbar is put where it belongs. */
 const SETTLED_MS = 150;
 
-/** A number as the pieces that arrived, which are never joined. */
+/** A number, held as the pieces in which it arrived; they are never joined. */
 class Digits {
   #parts;
   #starts = [];
@@ -110,10 +110,10 @@ export class DigitsView {
   #topMax = 0;
   /** The place of the digit that stays at the top when the width changes. */
   #anchor = 0;
-  /** Where the scrollbar was seen last. */
+  /** The scrollbar's position when it was last read. */
   #bar = 0;
   #scale = new Scale(0, 0);
-  /** The digit that was gone to, or null. */
+  /** The place of the digit that was asked for, or null. */
   #marked = null;
 
   /** `title` names the number; `grouped` writes a whole number for people. */
@@ -126,7 +126,7 @@ export class DigitsView {
     this.#measure();
   }
 
-  /** Lets go of the number. */
+  /** Removes the view and releases the number. */
   destroy() {
     clearTimeout(this.#settling);
     this.#observer.disconnect();
@@ -165,7 +165,7 @@ export class DigitsView {
     this.#element.append(this.#viewport, tools);
   }
 
-  /** Fits rows to the width, and keeps the digit at the top in its place. */
+  /** Fits the rows to the width and keeps the same digit at the top. */
   #measure() {
     const { clientWidth: width, clientHeight: height } = this.#viewport;
     if (width === 0 || (width === this.#widthPx && height === this.#visiblePx)) return;
@@ -272,7 +272,7 @@ export class DigitsView {
     this.#rows.clear();
   }
 
-  /** Puts the rows around the position into the document and leaves those alone that are there. */
+  /** Puts the rows around the position into the document. Rows that are already there stay untouched. */
   #render() {
     const first = Math.max(Math.floor(this.#top / this.#rowPx) - ROWS_AROUND, 0);
     const end = Math.min(Math.ceil((this.#top + this.#visiblePx) / this.#rowPx) + ROWS_AROUND, this.#rowCount);

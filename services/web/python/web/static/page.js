@@ -131,7 +131,7 @@ class Card {
   }
 }
 
-/** The digits of one job, or as much room as they will need. */
+/** The digits of one job, or an empty space of the size that they will need. */
 class Value {
   #element;
   #progress;
@@ -154,16 +154,19 @@ class Value {
       return;
     }
     const shown = [kind, job.first, job.last, job.digits].join();
-    if (shown === this.#shown) return;
-    this.#begin(kind, shown);
-    if (kind === "room") this.#element.append(...room(job.n));
-    else if (kind === "digits") this.#element.append(...(job.digits > PLAIN_DIGITS ? groups(job.parts[0]) : job.parts));
-    else if (kind === "ends" || kind === "lost") this.#element.append(...ends(job));
+    if (shown !== this.#shown) this.#fill(kind, shown, job);
   }
 
   destroy() {
     this.#view?.destroy();
     this.#view = null;
+  }
+
+  #fill(kind, shown, job) {
+    this.#begin(kind, shown);
+    if (kind === "room") this.#element.append(...room(job.n));
+    else if (kind === "digits") this.#element.append(...(job.digits > PLAIN_DIGITS ? groups(job.parts[0]) : job.parts));
+    else if (kind === "ends" || kind === "lost") this.#element.append(...ends(job));
   }
 
   #begin(kind, shown) {
@@ -177,7 +180,8 @@ class Value {
 
   async #load(job) {
     if (this.#shown === "view") return;
-    this.#shown = "view";
+    // Until the view is loaded, the ends hold its place, so that nothing below moves when it comes.
+    this.#fill("ends", "view", job);
     try {
       const { DigitsView } = await loadView();
       // Meanwhile the job may have been taken off the list, or its digits dropped.
@@ -185,8 +189,7 @@ class Value {
       this.#begin("view", "view");
       this.#view = new DigitsView(this.#element, job.parts, `F(${grouped(job.n)})`, grouped);
     } catch {
-      this.#begin("lost", "");
-      this.#element.append(...ends(job));
+      this.#fill("lost", "", job);
     }
   }
 }
@@ -335,7 +338,7 @@ const broadcastCards = new Cards(document.querySelector("#broadcast"), { again: 
 
 /** Own jobs whose card waits for the server's judgement. */
 const unjudged = new Set();
-/** What is still being posted, by its job. */
+/** The submissions that the server has not accepted or refused yet, by their jobs. */
 const submissions = new Map();
 let frame = null;
 let ticking = null;
@@ -544,7 +547,7 @@ function secondsUntil(at) {
   return Math.max(Math.ceil((at - performance.now()) / 1_000), 1);
 }
 
-/** The view of a long number. Who never asks for one does not load it. */
+/** The view of a long number, which is loaded only when there is one. */
 function loadView() {
   return import("./digits.js");
 }
@@ -571,7 +574,7 @@ function groups(digits) {
   );
 }
 
-/** As much room as the digits of F(n) take. */
+/** An empty space of the size that the digits of F(n) take. */
 function room(n) {
   const digits = expectedDigits(n);
   return digits <= PLAIN_DIGITS ? [make("span", "group")] : groups(" ".repeat(digits));
@@ -589,7 +592,7 @@ function ends({ first, last }) {
 function note(job) {
   if (job.missed) {
     return job.state === "done"
-      ? "Its digits are no longer held here."
+      ? "Its digits are no longer here."
       : "Its answer may have been missed: the server no longer holds all that it sent in the meantime.";
   }
   switch (job.state) {
@@ -613,7 +616,7 @@ function facts(job) {
   return `${count(job.digits)} · computed in ${duration(job.timings.computed)}`;
 }
 
-/** What the button says that sends a job again, or nothing if there is no need to. */
+/** The label of the button that sends a job again, or an empty text if there is nothing to send. */
 function repetition(job) {
   if (!job.own) return "";
   if (job.state === "sending" && job.retryAt !== null) return "Try now";
