@@ -2,10 +2,12 @@
 //! command, and the modules below those are what the commands have in common. It uses none of the
 //! crates that it measures, so it cannot repeat their mistakes.
 
+mod audit;
 mod fsync;
 mod idle;
 mod large;
 mod load;
+mod recover;
 
 mod disk;
 mod expected;
@@ -16,6 +18,7 @@ mod poster;
 mod process;
 mod runtime;
 mod target;
+mod trip;
 
 use std::io::Write;
 
@@ -23,12 +26,13 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+pub use audit::{Finding, Findings};
 pub use ledger::{Fault, Faults};
 use runtime::on_this_thread;
 
 /// Measures a running fibwire.
 ///
-/// Prints one JSON object, whose keys name their units. Every value is checked and every job
+/// Prints one JSON object (`audit`: one per line, the last of which is the report), whose keys name their units. Every value is checked and every job
 /// accounted for. Exit codes: 0 measured, 1 something went wrong, 2 wrong usage.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -45,21 +49,27 @@ enum Command {
     Idle(idle::Args),
     /// Request one long number and measure the time until all of its digits have arrived
     Large(large::Args),
+    /// Post jobs at a fixed rate, whatever happens to the server, and account for each
+    Audit(audit::Args),
+    /// Measure how long it takes until a new client gets a result
+    Recover(recover::Args),
     /// Measure how long this machine takes to write 4 KiB to disk and sync
     Fsync(fsync::Args),
 }
 
-/// Runs the command and writes its figures to `out`, as one JSON object.
+/// Runs the command and writes its figures to `out`, as one JSON object. An audit writes several.
 ///
 /// # Errors
 ///
-/// When something could not be measured, or a job did not end in exactly one right result. Nothing
-/// has been written to `out` then.
+/// When something could not be measured, or a job did not end in exactly one right result. No figures
+/// have been written to `out` then, unless by an audit, whose report says what it found.
 pub fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> {
     match args.command {
         Command::Load(args) => write(&on_this_thread(load::run(args))?, out),
         Command::Idle(args) => write(&on_this_thread(idle::run(args))?, out),
         Command::Large(args) => write(&on_this_thread(large::run(args))?, out),
+        Command::Audit(args) => on_this_thread(audit::run(args, out)),
+        Command::Recover(args) => write(&on_this_thread(recover::run(args))?, out),
         Command::Fsync(args) => write(&fsync::run(&args)?, out),
     }
 }

@@ -1,7 +1,7 @@
 //! The messages that a socket sends, as far as this driver reads them. Digits are borrowed from
 //! the message and never copied.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -14,8 +14,13 @@ use uuid::Uuid;
 pub(crate) struct Message<'a> {
     #[serde(rename = "type")]
     pub(crate) kind: &'a str,
+    /// The message's place in the log.
+    #[serde(default)]
+    pub(crate) seq: u64,
     #[serde(default)]
     pub(crate) id: Uuid,
+    #[serde(default)]
+    pub(crate) n: u64,
     #[serde(default)]
     pub(crate) digits: usize,
     pub(crate) value: Option<&'a str>,
@@ -24,6 +29,9 @@ pub(crate) struct Message<'a> {
     #[serde(default)]
     pub(crate) index: usize,
     pub(crate) timings: Option<Timings>,
+    /// Why the job failed. Unlike digits, it may contain escapes.
+    #[serde(borrow)]
+    pub(crate) reason: Option<Cow<'a, str>>,
 }
 
 /// How the server spent its time.
@@ -103,10 +111,11 @@ mod tests {
         for text in results() {
             let message = Message::parse(&text).expect("a message");
             assert_eq!(
-                (message.kind, message.id, message.digits, message.value),
-                ("result", ID, 2, Some("55")),
+                (message.kind, message.seq, message.id, message.n),
+                ("result", 7, ID, 10),
                 "{text}"
             );
+            assert_eq!((message.digits, message.value), (2, Some("55")), "{text}");
             assert_eq!(message.timings.expect("timings").computed_us, 2);
         }
     }

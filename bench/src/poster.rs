@@ -40,23 +40,19 @@ pub(crate) enum Answer {
 impl Poster {
     /// A poster of jobs for F(`n`) whose results go to `channel`. It connects when it has to.
     pub(crate) fn new(target: &Target, n: u64, channel: &Channel) -> Self {
-        let client = channel
-            .token()
-            .map_or_else(String::new, |token| format!(r#""client":"{token}","#));
-        let end = format!(r#"{}"}}"#, Uuid::nil());
-        let body = format!(r#"{{"n":{n},{client}"id":"{end}"#);
-        let request = format!(
-            "POST /fib HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            target.host(),
-            body.len()
-        );
+        let (request, id_at) = render(target, n, channel);
         Self {
             target: target.clone(),
             stream: None,
-            id_at: request.len() - end.len(),
-            request: request.into_bytes(),
+            request,
+            id_at,
             answer: Vec::with_capacity(MAX_ANSWER),
         }
+    }
+
+    /// From now on posts jobs for F(`n`) whose results go to `channel`, over the same connection.
+    pub(crate) fn switch_to(&mut self, n: u64, channel: &Channel) {
+        (self.request, self.id_at) = render(&self.target, n, channel);
     }
 
     /// Posts a job with this id and waits for the answer.
@@ -102,6 +98,22 @@ impl Poster {
             None => self.target.connect().await,
         }
     }
+}
+
+/// A request with an id of zeros, and the offset of that id.
+fn render(target: &Target, n: u64, channel: &Channel) -> (Vec<u8>, usize) {
+    let client = channel
+        .token()
+        .map_or_else(String::new, |token| format!(r#""client":"{token}","#));
+    let end = format!(r#"{}"}}"#, Uuid::nil());
+    let body = format!(r#"{{"n":{n},{client}"id":"{end}"#);
+    let request = format!(
+        "POST /fib HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        target.host(),
+        body.len()
+    );
+    let id_at = request.len() - end.len();
+    (request.into_bytes(), id_at)
 }
 
 async fn more(stream: &mut TcpStream, answer: &mut Vec<u8>) -> io::Result<()> {

@@ -59,6 +59,24 @@ impl Target {
         let query = channel
             .token()
             .map_or_else(String::new, |token| format!("?client={token}"));
+        self.open(&query, read_buffer).await
+    }
+
+    /// Opens a socket that begins with what the log holds of `channel` after the place `since`.
+    pub(crate) async fn socket_since(
+        &self,
+        channel: &Channel,
+        since: u64,
+        read_buffer: usize,
+    ) -> anyhow::Result<Socket> {
+        let query = channel.token().map_or_else(
+            || format!("?since={since}"),
+            |token| format!("?client={token}&since={since}"),
+        );
+        self.open(&query, read_buffer).await
+    }
+
+    async fn open(&self, query: &str, read_buffer: usize) -> anyhow::Result<Socket> {
         let stream = self.connect().await.context("connection")?;
         let config = WebSocketConfig::default().read_buffer_size(read_buffer);
         let url = format!("ws://{}/ws{query}", self.0);

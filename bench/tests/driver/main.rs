@@ -1,11 +1,13 @@
 //! The driver against a real server in this process, and against a fake one that injects a fault.
 
+mod log;
 mod stage;
 
-use bench::{Args, Fault, Faults};
+use bench::{Args, Fault, Faults, Finding, Findings};
 use clap::Parser;
 use serde_json::Value;
 
+use log::Flaw;
 use stage::{Mischief, Stage};
 
 /// Runs `bench` with these arguments and returns its report.
@@ -179,4 +181,129 @@ fn a_disk_is_measured_and_left_as_it_was() {
     assert_eq!(report["writes"], 10);
     assert_positive(&report, &["p50_us", "p99_us"]);
     assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+}
+
+/// Audits the server for two seconds. Returns the report, and what was found.
+fn audit(stage: &Stage, arguments: &[&str]) -> (Value, Vec<Finding>) {
+    let always = ["bench", "audit", "--url", &stage.url, "--seconds=2"];
+    let args = Args::try_parse_from([&always, arguments].concat()).expect("right usage");
+    let mut out = Vec::new();
+    let found = match bench::run(args, &mut out) {
+        Ok(()) => Vec::new(),
+        Err(error) => {
+            let Findings(found) = error.downcast().expect("findings");
+            found.into_keys().collect()
+        }
+    };
+    let out = String::from_utf8(out).expect("text");
+    let report = out.lines().last().expect("a report");
+    (serde_json::from_str(report).expect("JSON"), found)
+}
+
+/// What an audit of 200 jobs of three private clients and a public one finds in a server with `flaw`.
+fn found(flaw: Flaw) -> (Value, Vec<Finding>) {
+    let clients = ["--private=3", "--public=1", "--long-every=60"];
+    let waits = ["--patience=2", "--quiet=0"];
+    audit(&Stage::with_log(flaw), &[&clients as &[_], &waits].concat())
+}
+
+#[test]
+fn an_audit_of_a_good_server_accounts_for_every_job() {
+    let (report, found) = audit(&Stage::start(), &["--long-every=1", "--quiet=0"]);
+    assert_eq!(found, [], "{report}");
+    for key in ["jobs", "accepted", "done"] {
+        assert_eq!(report[key], 200, "{key} in {report}");
+    }
+    assert_eq!(report["long_jobs"], 1, "{report}");
+    assert_positive(&report["ended_after"], &["p50_us", "max_us"]);
+    assert_positive(&report["long_ended_after"], &["max_us"]);
+    let slots = report["timeline"].as_array().expect("slots").iter();
+    let jobs: u64 = slots.filter_map(|slot| slot["jobs"].as_u64()).sum();
+    assert_eq!(jobs, 199, "small jobs in {report}");
+}
+
+#[test]
+fn an_audit_finds_every_flaw() {
+    for (flaw, finding) in [
+        (Flaw::Loses, Finding::Lost),
+        (Flaw::Repeats, Finding::Twice),
+        (Flaw::RepeatsLate, Finding::Twice),
+        (Flaw::ForgetsIds, Finding::Twice),
+        (Flaw::WrongValue, Finding::Wrong),
+        (Flaw::WrongN, Finding::Wrong),
+        (Flaw::Renames, Finding::Wrong),
+        (Flaw::Invents, Finding::Wrong),
+        (Flaw::Leaks, Finding::Wrong),
+        (Flaw::BeginsAtSince, Finding::Wrong),
+        (Flaw::Babbles, Finding::Wrong),
+        (Flaw::LosesPart, Finding::Wrong),
+        (Flaw::SkipsOnce, Finding::Missed),
+        (Flaw::RepeatsPart, Finding::RepeatedPart),
+        (Flaw::Gap, Finding::Gap),
+    ] {
+        let (report, found) = found(flaw);
+        assert_eq!(found, [finding], "{flaw:?}: {report}");
+    }
+}
+
+#[test]
+fn an_audit_finds_that_a_job_is_never_accepted() {
+    let (report, found) = found(Flaw::RefusesForGood);
+    assert_eq!(found, [Finding::Wrong, Finding::Unaccepted], "{report}");
+}
+
+#[test]
+fn an_audit_forgives_what_a_client_can_mend() {
+    for flaw in [
+        Flaw::None,
+        Flaw::Parts,
+        Flaw::Refuses,
+        Flaw::RefusesButKeeps,
+        Flaw::HangsUpButKeeps,
+        Flaw::ClosesSockets,
+    ] {
+        let (report, found) = found(flaw);
+        assert_eq!(found, [], "{flaw:?}: {report}");
+        assert_eq!(
+            (&report["accepted"], &report["done"]),
+            (&200.into(), &200.into()),
+            "{flaw:?}: {report}"
+        );
+    }
+}
+
+#[test]
+fn an_audit_counts_jobs_that_ended_without_a_value() {
+    let (report, found) = found(Flaw::Fails);
+    assert_eq!(found, [], "{report}");
+    assert_eq!(
+        (&report["done"], &report["failed"]),
+        (&199.into(), &1.into()),
+        "{report}"
+    );
+    assert_eq!(report["reasons"]["tired"], 1, "{report}");
+}
+
+#[test]
+fn jobs_that_are_due_while_the_server_stalls_wait_in_the_figures() {
+    let arguments = ["--private=1", "--public=0", "--long-every=60", "--quiet=0"];
+    let (report, found) = audit(&Stage::with_log(Flaw::Stalls), &arguments);
+    assert_eq!(found, [], "{report}");
+    // A stall of a second at the beginning of two: a quarter of all jobs wait for over half a second,
+    // although only one POST took so long.
+    assert!(
+        report["accepted_after"]["p90_us"].as_f64() > Some(5e5),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_new_client_tells_when_a_server_answers_again() {
+    let stage = Stage::start();
+    let report = bench(&["recover", "--url", &stage.url]).unwrap();
+    assert_positive(
+        &report,
+        &["recovered_us", "accepted_us", "ended_us", "clients"],
+    );
+    assert!(bench(&["recover", "--url", "http://127.0.0.1:1", "--within=1"]).is_err());
 }

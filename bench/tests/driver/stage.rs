@@ -1,4 +1,4 @@
-//! Servers to measure: the real parts in this process, and a fake that injects one fault.
+//! Servers to measure: the real parts in this process, and fakes that inject one fault.
 
 use std::{
     num::NonZeroUsize,
@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime, sync::broadcast};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use crate::log::{self, Flaw};
 
 /// A server on a free port, which ends when this is dropped.
 pub(crate) struct Stage {
@@ -81,6 +83,15 @@ impl Stage {
                 .route("/ws", get(Fake::socket))
                 .with_state(fake);
             axum::serve(listener, routes).await.expect("a server");
+        })
+    }
+
+    /// A server with a log, which has one flaw.
+    pub(crate) fn with_log(flaw: Flaw) -> Self {
+        Self::serve(move |listener| async move {
+            axum::serve(listener, log::routes(flaw))
+                .await
+                .expect("a server");
         })
     }
 
