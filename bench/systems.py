@@ -111,10 +111,14 @@ class Project:
     suffix: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        return f"fibwire-bench-{zlib.crc32(bytes(self.root))}{self.suffix}"
+
     def run(self, command: str, *arguments: str, quiet: bool = False, extra: Mapping[str, str] | None = None) -> str:
         """Runs a script of the tree for this project, with extra environment variables. Returns what it printed."""
         project = {
-            "COMPOSE_PROJECT_NAME": f"fibwire-bench-{zlib.crc32(bytes(self.root))}{self.suffix}",
+            "COMPOSE_PROJECT_NAME": self.name,
             "LISTEN": "127.0.0.1:0",
         }
         done = subprocess.run(

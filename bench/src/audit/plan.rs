@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 /// The n of small jobs: quick ones, and some that take a thread of their own.
 const SMALL: [u64; 12] = [0, 1, 2, 10, 90, 93, 186, 187, 1000, 2000, 2001, 100_000];
-/// The n of long jobs. From about 5 million on, their values are longer than 1 MiB and come in parts.
+/// The n of long jobs. From about 5 million on, their values are longer than 1 MiB and come in parts;
+/// the last is long enough to be killed while it is computed.
 const LONG: [u64; 6] = [
-    1_000_001, 2_000_000, 5_000_000, 6_000_000, 10_000_000, 10_000_000,
+    1_000_001, 2_000_000, 5_000_000, 6_000_000, 10_000_000, 40_000_000,
 ];
 /// The largest n of a public job. Every socket receives its parts.
 const MAX_PUBLIC_N: u64 = 6_000_000;
@@ -68,6 +69,8 @@ impl Size {
         let mut rng = Rng::with_seed(self.seed);
         let mut plans: Vec<Plan> = (0..self.clients()).map(|_| Plan::default()).collect();
         let mut next_long = self.long_every;
+        // Each of them comes up once before one comes up again.
+        let mut longs = Vec::new();
         for job in 0..self.jobs() {
             let at = self.due(job);
             let client = rng.usize(..plans.len());
@@ -75,7 +78,16 @@ impl Size {
             if long {
                 next_long += self.long_every;
             }
-            let n = self.n(client, long, &mut rng);
+            let n = if long {
+                if longs.is_empty() {
+                    longs = LONG.to_vec();
+                    rng.shuffle(&mut longs);
+                }
+                let n = longs.pop().expect("filled above");
+                self.bounded(client, n)
+            } else {
+                SMALL[rng.usize(..SMALL.len())]
+            };
             let first = Post {
                 at,
                 job,
@@ -116,13 +128,11 @@ impl Size {
         Duration::from_nanos(job as u64 * 1_000_000_000 / self.rate)
     }
 
-    fn n(&self, client: usize, long: bool, rng: &mut Rng) -> u64 {
-        let choices: &[u64] = if long { &LONG } else { &SMALL };
-        let n = choices[rng.usize(..choices.len())];
-        if long && !self.is_private(client) {
-            n.min(MAX_PUBLIC_N)
-        } else {
+    fn bounded(&self, client: usize, n: u64) -> u64 {
+        if self.is_private(client) {
             n
+        } else {
+            n.min(MAX_PUBLIC_N)
         }
     }
 }

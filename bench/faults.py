@@ -1,0 +1,193 @@
+"""Faults of containers: which ones a seed chooses, and how each is begun and ended."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import combinations
+from typing import Any
+
+_COMMAND_S = 120
+_COMES_BACK_WITHIN_S = 60
+_LOOK_EVERY_S = 0.05
+
+# Before the first fault, after the last one, and between two of them. A fault has to be over, and the
+# system as before, when the next one begins.
+_HEAD_S = 5
+_TAIL_S = 12
+CALM_S = 8
+# Runs of at least this length contain an absence of the queue that is longer than the two minutes for which an
+# id used to be known.
+_AWAY_S = 150
+_WITH_ABSENCE_S = 480
+# A job is given to another calculator when nothing has been heard of it for 10 s.
+_FREEZE_S = (12, 15)
+_CUT_S = (3, 12)
+# One in how many faults concerns two containers.
+_PAIR_ONE_IN = 4
+
+
+class Kind(StrEnum):
+    KILL = "killed"
+    FREEZE = "frozen"
+    RESTART = "restarted"
+    CUT = "cut from the network"
+    AWAY = "away for 150 s"
+    KILL_IN_JOB = "killed in a long job"
+    KILL_IN_RESULT = "killed in a long result"
+
+
+# How long it takes to begin and end a fault of this kind, besides the time for which it is held.
+_EFFORT_S = {
+    Kind.KILL: 3,
+    Kind.FREEZE: 1,
+    Kind.RESTART: 5,
+    Kind.CUT: 2,
+    Kind.AWAY: 4,
+    Kind.KILL_IN_JOB: 20,
+    Kind.KILL_IN_RESULT: 14,
+}
+_OF_ANY_SERVICE = (Kind.KILL, Kind.FREEZE, Kind.RESTART, Kind.CUT)
+
+
+@dataclass(frozen=True)
+class Fault:
+    kind: Kind
+    # The names of one or two containers.
+    containers: tuple[str, ...]
+    hold_s: float = 0
+    # When it begins, counted from the first job.
+    at_s: float = 0
+
+    @property
+    def slot_s(self) -> float:
+        return self.hold_s + _EFFORT_S[self.kind] + CALM_S
+
+    def __str__(self) -> str:
+        return f"{' and '.join(self.containers)} {self.kind}"
+
+
+def schedule(seed: int, seconds: float, containers: Sequence[str]) -> list[Fault]:
+    """The faults of a run, one after the other. Every single fault is drawn once before one is drawn again."""
+    rng = random.Random(seed)
+    names = sorted(containers)
+    chosen = [
+        Fault(kind, (rng.choice(of_service),))
+        for kind, service in ((Kind.KILL_IN_JOB, "calculator"), (Kind.KILL_IN_RESULT, "websocket"))
+        if (of_service := [name for name in names if name.startswith(service)])
+    ]
+    queues = [name for name in names if name.startswith("queue")]
+    if seconds >= _WITH_ABSENCE_S and queues:
+        chosen.append(Fault(Kind.AWAY, (rng.choice(queues),), _AWAY_S))
+    left_s = seconds - _HEAD_S - _TAIL_S - sum(fault.slot_s for fault in chosen)
+    deck: list[Fault] = []
+    while True:
+        if not deck:
+            deck = [_held(Fault(kind, (name,)), rng) for kind in _OF_ANY_SERVICE for name in names]
+            rng.shuffle(deck)
+        if len(names) > 1 and rng.randrange(_PAIR_ONE_IN) == 0:
+            pair = rng.choice(list(combinations(names, 2)))
+            fault = _held(Fault(rng.choice(_OF_ANY_SERVICE), pair), rng)
+        else:
+            fault = deck.pop()
+        if fault.slot_s > left_s:
+            break
+        left_s -= fault.slot_s
+        chosen.append(fault)
+    rng.shuffle(chosen)
+    at_s: float = _HEAD_S
+    planned = []
+    for fault in chosen:
+        planned.append(replace(fault, at_s=at_s))
+        at_s += fault.slot_s
+    return planned
+
+
+def _held(fault: Fault, rng: random.Random) -> Fault:
+    held = {Kind.FREEZE: _FREEZE_S, Kind.CUT: _CUT_S}.get(fault.kind)
+    return fault if held is None else replace(fault, hold_s=round(rng.uniform(*held), 1))
+
+
+@dataclass
+class Container:
+    name: str
+    id: str
+    # The networks that it has been cut from, with its aliases there.
+    _left: dict[str, list[str]] = field(default_factory=dict)
+
+    def begin(self, kind: Kind) -> None:
+        beginnings: dict[Kind, Callable[[], object]] = {
+            Kind.FREEZE: lambda: _docker("pause", self.id),
+            Kind.RESTART: lambda: _docker("restart", self.id),
+            Kind.CUT: self._cut,
+            # Docker does not start again what it has killed itself.
+            Kind.AWAY: lambda: _docker("kill", self.id),
+        }
+        beginnings.get(kind, self._kill)()
+
+    def end(self, kind: Kind) -> None:
+        """Returns when the container runs again as before the fault. Whether it works is another question."""
+        endings: dict[Kind, Callable[[], object]] = {
+            Kind.FREEZE: lambda: _docker("unpause", self.id),
+            Kind.CUT: self._connect,
+            Kind.AWAY: lambda: _docker("start", self.id),
+        }
+        if kind in endings:
+            endings[kind]()
+
+    def _kill(self) -> None:
+        """As the kernel would do it: Docker has not been asked to, so it starts the container again."""
+        before = self._inspect()["State"]
+        os.kill(before["Pid"], signal.SIGKILL)
+        deadline = time.monotonic() + _COMES_BACK_WITHIN_S
+        while True:
+            state = self._inspect()["State"]
+            if state["Running"] and state["StartedAt"] != before["StartedAt"]:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} did not start again within {_COMES_BACK_WITHIN_S} s")
+            time.sleep(_LOOK_EVERY_S)
+
+    def _cut(self) -> None:
+        for name, network in self._inspect()["NetworkSettings"]["Networks"].items():
+            self._left[name] = network["Aliases"] or []
+            _docker("network", "disconnect", name, self.id)
+
+    def _connect(self) -> None:
+        while self._left:
+            name, aliases = self._left.popitem()
+            # Docker adds the container's own id itself.
+            options = [part for alias in aliases if not self.id.startswith(alias) for part in ("--alias", alias)]
+            _docker("network", "connect", *options, name, self.id)
+
+    def _inspect(self) -> dict[str, Any]:
+        inspected: list[dict[str, Any]] = json.loads(_docker("inspect", self.id))
+        return inspected[0]
+
+
+def containers(project: str) -> dict[str, Container]:
+    """The containers of a Compose project by name: the service's, with a number where a service has several."""
+    label = "com.docker.compose"
+    columns = [f'{{{{.Label "{label}.{name}"}}}}' for name in ("service", "container-number")]
+    filters = [f"label={label}.project={project}", f"label={label}.oneoff=False"]
+    options = [part for condition in filters for part in ("--filter", condition)]
+    listed = _docker("ps", "--no-trunc", *options, "--format", " ".join(["{{.ID}}", *columns]))
+    found = [line.split() for line in listed.splitlines()]
+    services = [service for _, service, _ in found]
+    named = [
+        Container(service if services.count(service) == 1 else f"{service}-{number}", id)
+        for id, service, number in found
+    ]
+    return {container.name: container for container in sorted(named, key=lambda container: container.name)}
+
+
+def _docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=_COMMAND_S, check=False)
+    if done.returncode:
+        raise RuntimeError(f"docker {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
