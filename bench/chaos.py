@@ -79,7 +79,7 @@ def main() -> None:
         with running(args.project, args.url) as (project, url):
             runs = []
             for seed in range(first_seed, first_seed + args.runs):
-                runs.append(run(seed, args.minutes * 60, args.rate, project, url))
+                runs.append(disturbed(seed, args.minutes * 60, args.rate, project, url))
                 (ARTIFACTS / f"seed-{seed}.json").write_text(json.dumps(runs[-1], indent=1) + "\n", encoding="utf-8")
                 if problems(runs[-1]):
                     save_logs(project, seed)
@@ -93,6 +93,9 @@ def main() -> None:
     found = [f"seed {run['seed']}: {problem}" for run in runs for problem in problems(run)]
     for problem in found:
         say(problem)
+    for run in runs:
+        for example in run["report"]["examples"]:
+            say(f"seed {run['seed']}: {json.dumps(example)}")
     sys.exit(bool(found))
 
 
@@ -132,13 +135,13 @@ def free_port() -> int:
         return port
 
 
-def run(seed: int, seconds: float, rate: int, project: str, url: str) -> FaultRun:
+def disturbed(seed: int, seconds: float, rate: int, project: str, url: str) -> FaultRun:
     """One run: the jobs and the faults that belong to the seed."""
     targets = containers(project)
     planned = schedule(seed, seconds, list(targets))
     say(f"seed {seed}: {seconds:.0f} s, {rate} jobs per second, {len(planned)} faults of {', '.join(targets)}")
     for fault in planned:
-        say(f"  {fault.at_s:4.0f} s  {fault}" + (f" for {fault.hold_s:.0f} s" if fault.hold_s else ""))
+        say(f"  {fault.at_s:4.0f} s  {fault}")
     with Driver(seed, seconds, rate, url) as driver:
         injected: list[Injected] = []
         for fault in planned:
@@ -233,9 +236,11 @@ def inject(fault: Fault, targets: dict[str, Container], driver: Driver, url: str
     concerned = [targets[name] for name in fault.containers]
     began_s = driver.now_s()
     with ThreadPoolExecutor(len(concerned)) as pool:
-        list(pool.map(lambda container: container.begin(fault.kind), concerned))
-        time.sleep(fault.hold_s)
-        list(pool.map(lambda container: container.end(fault.kind), concerned))
+        try:
+            list(pool.map(lambda container: container.begin(fault.kind), concerned))
+            time.sleep(fault.hold_s)
+        finally:
+            list(pool.map(lambda container: container.end(fault.kind), concerned))
     ended_s = driver.now_s()
     recovered_s = recover(url)
     told = "not " if recovered_s is None else f"{recovered_s:.2f} s after it was "

@@ -69,7 +69,8 @@ class Fault:
         return self.hold_s + _EFFORT_S[self.kind] + CALM_S
 
     def __str__(self) -> str:
-        return f"{' and '.join(self.containers)} {self.kind}"
+        held = f" for {self.hold_s:.0f} s" if self.kind in (Kind.FREEZE, Kind.CUT) else ""
+        return f"{' and '.join(self.containers)} {self.kind}{held}"
 
 
 def schedule(seed: int, seconds: float, containers: Sequence[str]) -> list[Fault]:
@@ -142,15 +143,20 @@ class Container:
 
     def _kill(self) -> None:
         """As the kernel would do it: Docker has not been asked to, so it starts the container again."""
-        before = self._inspect()["State"]
+        before = self._running()
         os.kill(before["Pid"], signal.SIGKILL)
+        self._running(started_after=before["StartedAt"])
+
+    def _running(self, started_after: str | None = None) -> dict[str, Any]:
+        """The state of the container once it runs, and has been started again if it is to be."""
         deadline = time.monotonic() + _COMES_BACK_WITHIN_S
         while True:
-            state = self._inspect()["State"]
-            if state["Running"] and state["StartedAt"] != before["StartedAt"]:
-                return
+            state: dict[str, Any] = self._inspect()["State"]
+            # A container that does not run has process 0, which would stand for this process's own group.
+            if state["Running"] and state["Pid"] > 0 and state["StartedAt"] != started_after:
+                return state
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.name} did not start again within {_COMES_BACK_WITHIN_S} s")
+                raise TimeoutError(f"{self.name} did not run within {_COMES_BACK_WITHIN_S} s")
             time.sleep(_LOOK_EVERY_S)
 
     def _cut(self) -> None:

@@ -1,7 +1,7 @@
 """Renders docs/faults.md from what `make chaos` saw."""
 
 from collections.abc import Iterable, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from bench.figures import Machine, Times
 from bench.page import NOTHING, describe, paragraph, significant, table, time
@@ -27,6 +27,8 @@ class Report(TypedDict):
     # Why, and how many.
     reasons: dict[str, int]
     findings: dict[str, int]
+    # What is known about some of the findings.
+    examples: list[dict[str, Any]]
     posts: int
     refused: dict[str, int]
     not_answered: int

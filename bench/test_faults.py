@@ -25,6 +25,7 @@ def report(slowest_ms: list[int | None], findings: dict[str, int] | None = None)
         "failed": 1,
         "reasons": {"it was interrupted": 1},
         "findings": findings or {},
+        "examples": [],
         "posts": 1100,
         "refused": {"503": 7},
         "not_answered": 3,
