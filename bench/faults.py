@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import combinations
@@ -15,6 +16,7 @@ from typing import Any
 _COMMAND_S = 120
 _COMES_BACK_WITHIN_S = 60
 _LOOK_EVERY_S = 0.05
+_FREEZE_ATTEMPTS = 10
 
 # Before the first fault, after the last one, and between two of them. A fault has to be over, and the
 # system as before, when the next one begins.
@@ -123,7 +125,7 @@ class Container:
 
     def begin(self, kind: Kind) -> None:
         beginnings: dict[Kind, Callable[[], object]] = {
-            Kind.FREEZE: lambda: _docker("pause", self.id),
+            Kind.FREEZE: self._freeze,
             Kind.RESTART: lambda: _docker("restart", self.id),
             Kind.CUT: self._cut,
             # Docker does not start again what it has killed itself.
@@ -140,6 +142,14 @@ class Container:
         }
         if kind in endings:
             endings[kind]()
+
+    def _freeze(self) -> None:
+        # On a busy machine the kernel may not have stopped all processes in time; Docker lets them go on then.
+        for _ in range(_FREEZE_ATTEMPTS - 1):
+            with suppress(RuntimeError):
+                _docker("pause", self.id)
+                return
+        _docker("pause", self.id)
 
     def _kill(self) -> None:
         """As the kernel would do it: Docker has not been asked to, so it starts the container again."""
