@@ -120,8 +120,9 @@ def running(project: str | None, url: str | None) -> Iterator[tuple[str, str]]:
         raise Unavailable("no Docker engine answers")
     # A port that Docker chooses would be another one after a restart.
     address = f"127.0.0.1:{free_port()}"
-    limits = {"POST_RATE": "100000", "POST_BURST": "100000", "SOCKETS_PER_ADDRESS": "1000"}
-    five = Project(ROOT, suffix="-chaos", environment={"LISTEN": address, "SYNC_INTERVAL": "always", **limits})
+    limits = ("POST_RATE", "POST_BURST", "REQUESTS_PER_ADDRESS", "SOCKETS_PER_ADDRESS")
+    environment = {"LISTEN": address, "SYNC_INTERVAL": "always", **dict.fromkeys(limits, "10000")}
+    five = Project(ROOT, suffix="-chaos", environment=environment)
     with five.removed_afterwards():
         say("starting the services")
         five.run("up")
