@@ -2,7 +2,7 @@
 //! ends as every reader saw it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt, io,
     ops::Range,
     time::{Duration, Instant},
@@ -175,7 +175,8 @@ struct Example {
     client: Option<usize>,
     due_s: Option<f64>,
     accepted_s: Option<f64>,
-    seqs: Vec<u64>,
+    /// The places at which it ended, whoever read them.
+    seqs: BTreeSet<u64>,
 }
 
 impl Accounts {
@@ -381,7 +382,9 @@ impl Accounts {
             client: job.map(|job| job.client),
             due_s: job.map(|job| since_start(job.due)),
             accepted_s: job.and_then(|job| job.accepted).map(since_start),
-            seqs: job.map_or_else(Vec::new, |job| job.ends.iter().map(|end| end.seq).collect()),
+            seqs: job.map_or_else(BTreeSet::new, |job| {
+                job.ends.iter().map(|end| end.seq).collect()
+            }),
         });
     }
 
