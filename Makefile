@@ -43,6 +43,7 @@ screenshots: $(VENV) ## take a picture of each state of the page, into docs/scre
 	@cargo build --release --locked --package fibwire
 	@rm -rf docs/screenshots
 	@.venv/bin/python -m e2e.screenshot target/release/fibwire docs/screenshots
+
 .PHONY: chaos
 chaos: $(VENV) ## disturb the five services under load and write docs/faults.md; SEED=, MINUTES=, ARGS=--help
 	@.venv/bin/python -m bench.chaos --page docs/faults.md $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
