@@ -52,7 +52,7 @@ pub struct Config {
         default_value = ""
     )]
     pub allowed_origins: Origins,
-    /// The most sockets at a time.
+    /// The most sockets and event streams at a time.
     #[arg(
         long,
         env = "MAX_SOCKETS",

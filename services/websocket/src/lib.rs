@@ -1,19 +1,21 @@
-//! Sends events from the log to the browsers that they are for. A socket is a cursor over the log, so a
-//! slow reader delays only itself, and resuming is the same as reading on. The content of an event is
-//! not parsed here.
+//! Sends events from the log to the clients that they are for, over WebSockets and as Server-Sent
+//! Events. A client is a cursor over the log, so a slow reader delays only itself, and resuming is the
+//! same as reading on. The content of an event is not parsed here.
 //!
 //! The service does not check which host a request is for. nginx, the only one that can reach it, has
 //! done so, and the standalone binary does it for all its routes.
 
 mod admission;
 mod config;
+mod events;
 mod outgoing;
 mod request;
 mod routes;
 mod socket;
 
 use anyhow::Context;
-use axum::Router;
+use axum::{Router, http::StatusCode};
+use protocol::Problem;
 use queue::Reader;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +41,11 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
         listener,
         reader,
         args.config,
-        |sockets| sockets.merge(health),
+        |sockets| {
+            sockets.merge(health).method_not_allowed_fallback(async || {
+                daemon::response(Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).into())
+            })
+        },
         shutdown,
     );
     tokio::select! {
@@ -48,8 +54,9 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
     }
 }
 
-/// Serves `/ws` over `reader`, and whatever `routes` adds to it, until `shutdown`. Then closes every
-/// socket and waits until it is closed. Someone else runs the driver of `reader`.
+/// Serves `/ws` and `/events` over `reader`, and whatever `routes` adds to it, until `shutdown`. Then
+/// closes every socket, ends every stream of events, and waits for that. Someone else runs the driver
+/// of `reader`.
 ///
 /// # Errors
 ///

@@ -2,16 +2,14 @@
 //! and each frame is a slice of it.
 
 use bytes::Bytes;
-use queue::Item;
 use tokio_tungstenite::tungstenite::protocol::frame::{
     Frame,
     coding::{Data, OpCode},
 };
 
 /// The rest of the message that a socket is sending.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outgoing {
-    tells_gaps: bool,
     rest: Bytes,
     /// Whether the rest continues a message of which a frame was taken already.
     is_continued: bool,
@@ -20,24 +18,11 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(crate) fn new(tells_gaps: bool) -> Self {
-        Self {
-            tells_gaps,
-            rest: Bytes::new(),
-            is_continued: false,
-            since_ping: 0,
-        }
-    }
-
-    /// Continues with the message of `item`, if it has one. The one before must have been taken whole.
-    pub(crate) fn begin(&mut self, item: Item) {
+    /// Continues with `message`, if there is one. The message before must have been taken whole.
+    pub(crate) fn begin(&mut self, message: Option<Bytes>) {
         debug_assert!(self.rest.is_empty(), "a message is sent whole");
         self.is_continued = false;
-        self.rest = match item {
-            Item::Entry(entry) => entry.message.clone(),
-            Item::Gap(seq) if self.tells_gaps => format!(r#"{{"type":"gap","seq":{seq}}}"#).into(),
-            Item::Gap(_) => Bytes::new(),
-        };
+        self.rest = message.unwrap_or_default();
     }
 
     /// Takes the next frame, whose payload has at most `max_len` bytes. `None` at the end of the

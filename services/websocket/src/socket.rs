@@ -126,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Sends and receives until there is a reason to close. `None` if the peer is gone already.
     async fn exchange(&mut self, admission: &mut Admission) -> Option<CloseReason> {
-        let mut outgoing = Outgoing::new(admission.tells_gaps);
+        let mut outgoing = Outgoing::default();
         let mut silence = pin!(sleep_until(Instant::now() + PING_INTERVAL));
         let mut stall = pin!(sleep_until(Instant::now() + STALL_TIMEOUT));
         let mut pong_due = false;
@@ -164,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     silence.as_mut().reset(Instant::now() + PONG_TIMEOUT);
                 }
                 item = admission.cursor.next(), if !sending => {
-                    outgoing.begin(item);
+                    outgoing.begin(admission.message(&item));
                     sending = self.hand_over(&mut outgoing, admission)?;
                     stall.as_mut().reset(Instant::now() + STALL_TIMEOUT);
                 }
@@ -199,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     self.hand_over_one(Message::Ping(Default::default()))?;
                 }
             } else if let Some(item) = admission.cursor.next().now_or_never() {
-                outgoing.begin(item);
+                outgoing.begin(admission.message(&item));
             } else {
                 break;
             }

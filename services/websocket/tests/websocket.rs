@@ -14,7 +14,7 @@ use queue::{Roles, Worker};
 use serde_json::{Value, json};
 use testkit::within;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
@@ -364,4 +364,191 @@ async fn a_plain_request_is_told_to_upgrade() {
     assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
     assert!(answer.contains("application/problem+json"), "{answer}");
     stage.stop().await;
+}
+
+/// A stream of Server-Sent Events.
+struct EventStream {
+    lines: Lines<BufReader<TcpStream>>,
+}
+
+impl EventStream {
+    /// Sends a request for one, and reads the status and headers of the answer. With HTTP/1.0 its body
+    /// is not chunked.
+    async fn request(stage: &Stage, version: &str, path: &str, headers: &str) -> (Self, String) {
+        let mut stream = TcpStream::connect(stage.address)
+            .await
+            .expect("a connection");
+        let request = format!("GET {path} {version}\r\nHost: x\r\n{headers}\r\n");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("a request");
+        let mut events = Self {
+            lines: BufReader::new(stream).lines(),
+        };
+        let mut head = String::new();
+        while let Some(line) = events.line().await
+            && !line.is_empty()
+        {
+            head += &line.to_ascii_lowercase();
+            head.push('\n');
+        }
+        (events, head)
+    }
+
+    async fn open(stage: &Stage, path: &str, headers: &str) -> Self {
+        let (events, head) = Self::request(stage, "HTTP/1.0", path, headers).await;
+        assert!(head.starts_with("http/1.0 200 "), "{head}");
+        assert!(head.contains("content-type: text/event-stream\n"), "{head}");
+        events
+    }
+
+    async fn line(&mut self) -> Option<String> {
+        within("a line", self.lines.next_line())
+            .await
+            .expect("text")
+    }
+
+    /// The id and the message of the next event.
+    async fn event(&mut self) -> (u64, Value) {
+        let mut id = None;
+        while let Some(line) = self.line().await {
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = Some(text.parse().expect("a number"));
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                return (
+                    id.expect("an id"),
+                    serde_json::from_str(data).expect("JSON"),
+                );
+            }
+        }
+        panic!("the stream ended");
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_sends_the_messages_of_a_socket_and_resumes_after_any() {
+    let stage = Stage::start().await;
+    let path = format!("/events?client={TOKEN}");
+    let mut socket = stage.open(&format!("?client={TOKEN}")).await;
+    let mut events = EventStream::open(&stage, &path, "").await;
+    let mut bare = EventStream::open(&stage, "/events", "").await;
+    let ids = [(); 3].map(|()| Uuid::now_v7());
+    stage.publish(&private(), &result(ids[0])).await;
+    let started = event(ids[1], Body::Started { attempt: 1 });
+    stage.publish(&Audience::Public, &started).await;
+    stage.publish(&Audience::Public, &result(ids[1])).await;
+    stage.publish(&private(), &result(ids[2])).await;
+    let mut seqs = Vec::new();
+    for _ in 0..4 {
+        let (seq, message) = events.event().await;
+        assert_eq!(message, self::message(&mut socket).await);
+        assert_eq!(message["seq"], seq);
+        seqs.push(seq);
+    }
+    let (_, broadcast) = bare.event().await;
+    assert_eq!(broadcast["id"], ids[1].to_string());
+    assert_eq!(broadcast["type"], "result");
+    let last_seen = format!("Last-Event-ID: {}\r\n", seqs[2]);
+    for (query, headers) in [
+        (format!("&since={}", seqs[2]), ""),
+        (String::new(), last_seen.as_str()),
+        // What `EventSource` sends when it reconnects to an address that names a place.
+        (format!("&since={}", seqs[0]), last_seen.as_str()),
+    ] {
+        let mut resumed = EventStream::open(&stage, &format!("{path}{query}"), headers).await;
+        assert_eq!(resumed.event().await.0, seqs[3]);
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_stream_is_told_of_a_gap_and_a_bare_one_is_not() {
+    let stage = Stage::start().await;
+    let path = format!("/events?client={TOKEN}&since=1");
+    let mut events = EventStream::open(&stage, &path, "").await;
+    let mut bare = EventStream::open(&stage, "/events?since=1", "").await;
+    let (seq, gap) = events.event().await;
+    assert_eq!(gap, json!({"type": "gap", "seq": seq}));
+    let id = Uuid::now_v7();
+    stage.publish(&Audience::Public, &result(id)).await;
+    assert_eq!(bare.event().await.1["id"], id.to_string());
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_stream_is_refused_with_a_problem() {
+    let stage = Stage::start().await;
+    for (path, headers, status) in [
+        ("/events?client=short", "", 400),
+        ("/events?since=x", "", 400),
+        ("/events", "Last-Event-ID: x\r\n", 400),
+        ("/events", "Origin: https://evil.example\r\n", 403),
+    ] {
+        let (_, head) = EventStream::request(&stage, "HTTP/1.1", path, headers).await;
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{head}");
+        assert!(
+            head.contains("content-type: application/problem+json\n"),
+            "{head}"
+        );
+    }
+    let origin = "Origin: https://friend.example\r\n";
+    let (_, head) = EventStream::request(&stage, "HTTP/1.1", "/events", origin).await;
+    let allowed = "access-control-allow-origin: https://friend.example\n";
+    assert!(head.contains(allowed), "{head}");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn event_streams_and_sockets_count_together() {
+    let stage = Stage::with_max_sockets(1).await;
+    let events = EventStream::open(&stage, "/events", "").await;
+    assert_eq!(close_code(&mut stage.open("").await).await, 1013);
+    let (_, head) = EventStream::request(&stage, "HTTP/1.1", "/events", "").await;
+    assert!(head.starts_with("http/1.1 503 "), "{head}");
+    assert!(head.contains("retry-after: "), "{head}");
+    drop(events);
+    testkit::eventually("a place", async || {
+        let (_, head) = EventStream::request(&stage, "HTTP/1.1", "/events", "").await;
+        head.starts_with("http/1.1 200 ").then_some(())
+    })
+    .await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_every_event_stream_as_a_complete_response() {
+    let stage = Stage::start().await;
+    let (mut events, _) = EventStream::request(&stage, "HTTP/1.1", "/events", "").await;
+    stage.shutdown.cancel();
+    let mut last = None;
+    while let Some(line) = events.line().await {
+        if !line.is_empty() {
+            last = Some(line);
+        }
+    }
+    // The chunk of length zero.
+    assert_eq!(last.as_deref(), Some("0"));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_of_events_that_stops_delays_neither_others_nor_the_shutdown() {
+    // Together more than the kernel's buffers hold.
+    const PARTS: u32 = 32;
+    let stage = Stage::start().await;
+    let stopped = EventStream::open(&stage, "/events", "").await;
+    let mut reader = stage.open("").await;
+    let id = Uuid::now_v7();
+    for index in 0..PARTS {
+        let part = Body::Part {
+            index,
+            parts: PARTS,
+            value: "7".repeat(512 * 1024),
+        };
+        stage.publish(&Audience::Public, &event(id, part)).await;
+        assert_eq!(message(&mut reader).await["index"], index);
+    }
+    stage.stop().await;
+    drop(stopped);
 }

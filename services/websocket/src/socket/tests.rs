@@ -1,5 +1,6 @@
 //! Sockets over connections in memory, on a paused clock.
 
+use axum::http::HeaderMap;
 use protocol::{Audience, Event, event::Body};
 use queue::{Roles, Worker};
 use tokio::{
@@ -10,7 +11,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::*;
-use crate::request::Request;
+use crate::{Config, admission::Admissions, request::Request};
 
 /// The digits of F(10^6).
 const LONG: usize = 208_988;
@@ -28,15 +29,13 @@ impl Stage {
     /// Serves a socket over `connection`.
     async fn start(connection: DuplexStream) -> Self {
         let Roles { worker, reader, .. } = Roles::in_memory();
-        let request = Request::parse("").unwrap();
-        let cursor = reader.cursor(&request.audiences(), request.wanted(), None);
-        let mut admission = Admission {
-            cursor: cursor.unwrap(),
-            tells_gaps: false,
-            _permit: std::sync::Arc::new(tokio::sync::Semaphore::new(1))
-                .try_acquire_owned()
-                .unwrap(),
+        let config = Config {
+            allowed_origins: protocol::Origins::default(),
+            max_sockets: 1,
         };
+        let mut admission = Admissions::new(reader, config)
+            .admit(&HeaderMap::new(), Request::parse(""))
+            .unwrap();
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
         let mut tasks = JoinSet::new();
