@@ -100,7 +100,7 @@ def test_another_method_on_the_page_is_a_405_that_allows_get(client: Client, met
 
 
 @pytest.mark.parametrize("path", ["/nope", "/fib/", "/fib/1", "/index.html", "/ws/1", "/static/nope.js", "/static/",
-                                  "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/.git/config"])  # fmt: skip
+                                  "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static/%ff", "/.git/config"])  # fmt: skip
 def test_another_path_is_a_404(client: Client, path: str) -> None:
     problem(client.request("GET", path), 404)
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -97,8 +97,12 @@ async fn parse(rules: &Rules, headers: &HeaderMap, body: Body) -> Result<Submiss
     Submission::parse(content_type, &body, rules.max_n)
 }
 
-async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
-    file(&format!("static/{path}"), &headers)
+async fn asset(path: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Response {
+    match path {
+        Ok(Path(path)) => file(&format!("static/{path}"), &headers),
+        // A path that is not UTF-8 names no file.
+        Err(_) => refuse(StatusCode::NOT_FOUND),
+    }
 }
 
 async fn page(State(site): State<Site>, request: HeaderMap) -> Response {
