@@ -1,4 +1,7 @@
-"""A client of fibwire whose methods are the verbs of the protocol. A failure says what was sent and returned."""
+"""A client of fibwire whose methods are the verbs of the protocol. A failure says what was sent and returned.
+
+Everything that it receives is checked against docs/openapi.yaml and docs/asyncapi.yaml.
+"""
 
 import json
 import secrets
@@ -10,8 +13,11 @@ from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
 import httpx
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.http11 import Response
 from websockets.sync.client import ClientConnection, connect
+
+from .contract import check_close, check_message, check_response
 
 Event = dict[str, Any]
 
@@ -36,10 +42,10 @@ class Job:
 class Client:
     """A client of one base URL, with its own private token."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, answer_s: float = _ANSWER_S) -> None:
         self.base_url = base_url.rstrip("/")
         self.token = new_token()
-        self._http = httpx.Client(base_url=self.base_url, timeout=_ANSWER_S, trust_env=False)
+        self._http = httpx.Client(base_url=self.base_url, timeout=answer_s, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +90,11 @@ class Client:
         content: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        return self._http.request(method, path, content=content, headers=headers)
+        response = self._http.request(method, path, content=content, headers=headers)
+        check_response(
+            method, response.request.url.path, response.status_code, response.headers, lambda: response.content
+        )
+        return response
 
     def bare(self) -> "Socket":
         """A socket of broadcasts: `/ws` without a query."""
@@ -99,6 +109,14 @@ class Client:
         url = "ws" + self.base_url.removeprefix("http") + "/ws" + (f"?{urlencode(query)}" if query else "")
         headers = {} if origin is None else {"Origin": origin}
         return Socket(url, headers)
+
+    def events(self, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None) -> "EventStream":
+        """A stream of Server-Sent Events with any query and headers."""
+        return EventStream(self._http, "/events" + (f"?{urlencode(query)}" if query else ""), headers or {})
+
+    def private_events(self, since: int | None = None) -> "EventStream":
+        """A stream of the events of this client's private channel."""
+        return self.events({"client": self.token, **({} if since is None else {"since": str(since)})})
 
 
 class Socket:
@@ -119,7 +137,13 @@ class Socket:
             proxy=None,
             compression=None,
         )
-        self._connection: ClientConnection = self._exit.enter_context(connecting)
+        try:
+            self._connection: ClientConnection = self._exit.enter_context(connecting)
+        except InvalidStatus as refused:
+            _check_handshake(refused.response)
+            raise
+        assert self._connection.response is not None
+        _check_handshake(self._connection.response)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -136,6 +160,7 @@ class Socket:
         assert isinstance(text, str), f"a binary message of {len(text)} bytes\n{self}"
         event: Event = json.loads(text)
         self.seen.append(event)
+        check_message(event)
         return event
 
     def until(self, wanted: Callable[[Event], bool], what: str, within_s: float = _RESULT_S) -> Event:
@@ -181,11 +206,81 @@ class Socket:
             raise AssertionError(f"not closed within {within_s} s\n{self}") from None
         except ConnectionClosed as closed:
             assert closed.rcvd is not None, f"dropped without a close frame: {closed}\n{self}"
+            check_close(closed.rcvd.code)
             return closed.rcvd.code
 
     def __str__(self) -> str:
         shown = [json.dumps({key: shorten(value) for key, value in event.items()}) for event in self.seen[-20:]]
         return "\n  ".join([f"{self.url}: {len(self.seen)} events arrived, the last of which are", *shown])
+
+
+class EventStream:
+    """One response of Server-Sent Events and all that has come in it."""
+
+    def __init__(self, http: httpx.Client, path: str, headers: Mapping[str, str]) -> None:
+        self.path = path
+        self.seen: list[Event] = []
+        # A comment comes at least every 20 s.
+        self._opening = http.stream("GET", path, headers=headers, timeout=_RESULT_S)
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.response = self._exit.enter_context(self._opening)
+        status = self.response.status_code
+        check_response("GET", "/events", status, self.response.headers, self.response.read if status != 200 else None)
+        self._lines = self.response.iter_lines()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    def next(self) -> Event:
+        """The next event, whose id is its place in the log."""
+        fields = self._fields()
+        assert fields.keys() == {"id", "data"}, f"{fields.keys()}\n{self}"
+        event: Event = json.loads(fields["data"])
+        self.seen.append(event)
+        check_message(event)
+        assert fields["id"] == str(event["seq"]), f"id {fields['id']}\n{self}"
+        return event
+
+    def result(self, job: Job) -> Event:
+        """Reads on until `job` is done, and insists on a result."""
+        while True:
+            event = self.next()
+            if event["type"] != "gap" and is_end(event, job.id):
+                assert event["type"] == "result", f"{job} ended in {event}\n{self}"
+                return event
+
+    def comment(self) -> str:
+        """Reads on until a comment comes."""
+        for line in self._lines:
+            if line.startswith(":"):
+                return line
+        raise AssertionError(f"the stream ended\n{self}")
+
+    def ended(self) -> bool:
+        """Whether the server ends the response without another event."""
+        return all(line == "" or line.startswith(":") for line in self._lines)
+
+    def _fields(self) -> dict[str, str]:
+        fields: dict[str, str] = {}
+        for line in self._lines:
+            if line == "" and fields:
+                return fields
+            name, colon, value = line.partition(":")
+            if name and colon:
+                assert name not in fields, f"a second {name}\n{self}"
+                fields[name] = value.removeprefix(" ")
+        raise AssertionError(f"the stream ended\n{self}")
+
+    def __str__(self) -> str:
+        shown = [json.dumps({key: shorten(value) for key, value in event.items()}) for event in self.seen[-20:]]
+        return "\n  ".join([f"{self.path}: {len(self.seen)} events came, the last being", *shown])
+
+
+def _check_handshake(response: Response) -> None:
+    check_response("GET", "/ws", response.status_code, response.headers, lambda: bytes(response.body or b""))
 
 
 def accepted(response: httpx.Response) -> Job:
