@@ -42,10 +42,10 @@ class Job:
 class Client:
     """A client of one base URL, with its own private token."""
 
-    def __init__(self, base_url: str, answer_s: float = _ANSWER_S) -> None:
+    def __init__(self, base_url: str) -> None:
         self.base_url = base_url.rstrip("/")
         self.token = new_token()
-        self._http = httpx.Client(base_url=self.base_url, timeout=answer_s, trust_env=False)
+        self._http = httpx.Client(base_url=self.base_url, timeout=_ANSWER_S, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -259,9 +259,10 @@ class EventStream:
                 return line
         raise AssertionError(f"the stream ended\n{self}")
 
-    def ended(self) -> bool:
-        """Whether the server ends the response without another event."""
-        return all(line == "" or line.startswith(":") for line in self._lines)
+    def read_to_end(self) -> None:
+        """Reads on until the server ends the response. A response that is cut off is an error of httpx."""
+        for _ in self._lines:
+            pass
 
     def _fields(self) -> dict[str, str]:
         fields: dict[str, str] = {}

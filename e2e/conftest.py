@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 from .browser import launch
 from .client import Client
 from .stack import Stack
+from .whole_run import WholeRun
 
 _ARTIFACTS = Path(__file__).parent / "artifacts"
 
@@ -24,6 +25,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the compose project behind that address; adds the tests that restart and kill containers",
     )
     group.addoption("--max-n", type=int, default=100_000_000, help="MAX_N of the system under test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(WholeRun())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

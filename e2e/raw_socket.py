@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Self
 from urllib.parse import urlsplit
 
+from .contract import check_close
+
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 _ANSWER_S = 10
@@ -84,7 +86,9 @@ class RawSocket:
         while True:
             opcode, payload = self.receive()
             if opcode == CLOSE:
-                return int.from_bytes(payload[:2], "big") if payload else 1005
+                code = int.from_bytes(payload[:2], "big") if payload else 1005
+                check_close(code)
+                return code
 
     def ended(self) -> bool:
         """Whether the server has closed the connection, as it must after its close frame."""

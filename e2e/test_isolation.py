@@ -96,6 +96,8 @@ print(json.dumps(sorted(routes)))
 def test_no_log_holds_a_token_or_a_password(stack: Stack, client: Client) -> None:
     with client.private() as socket:
         socket.result(client.submit(10))
+    with client.private_events(since=10**12) as events:
+        events.next()
     problem(client.post_json({"n": -1, "client": client.token}), 422)
     password = stack.container("web").exec("cat", "/run/credentials/password")
     assert len(password.stdout.strip()) >= 16, password.stderr

@@ -149,6 +149,17 @@ def test_opening_too_many_sockets_gets_429_until_one_is_closed(narrow: Client) -
         assert again.result(narrow.submit(10))["value"] == fibonacci(10)
 
 
+def test_streams_of_events_count_together_with_sockets(narrow: Client) -> None:
+    with ExitStack() as opened:
+        for _ in range(_SOCKETS - 1):
+            opened.enter_context(narrow.private())
+        with narrow.events() as last:
+            assert last.response.status_code == 200
+            with narrow.events() as refused:
+                problem(refused.response, 429)
+                assert int(refused.response.headers["Retry-After"]) >= 1
+
+
 def test_too_many_requests_in_progress_get_429_until_one_ends(narrow: Client) -> None:
     with ExitStack() as opened:
         first, *_ = [opened.enter_context(unfinished_get(narrow)) for _ in range(_REQUESTS)]

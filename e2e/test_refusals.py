@@ -108,7 +108,8 @@ def test_another_path_is_a_404(client: Client, path: str) -> None:
 @pytest.mark.parametrize("host", ["evil.test", "evil.test:8080", "localhost.evil.test", "127.0.0.1.evil.test",
                                   "evil.test,localhost", "evil,evil", "[::2]", "192.0.2.1:8080"])  # fmt: skip
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/"), ("GET", "/static/page.js"), ("POST", "/fib"), ("GET", "/ws")]
+    ("method", "path"),
+    [("GET", "/"), ("GET", "/static/page.js"), ("POST", "/fib"), ("GET", "/ws"), ("GET", "/events")],
 )
 def test_an_unknown_host_is_a_421(client: Client, method: str, path: str, host: str) -> None:
     body = b"n=10" if method == "POST" else None
