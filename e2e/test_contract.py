@@ -19,7 +19,7 @@ import pytest
 from nats.aio.msg import Msg
 from websockets.exceptions import InvalidStatus
 
-from .client import Client, problem
+from .client import FORM, Client, problem
 from .contract import check_queue_message, check_response
 from .eventually import eventually
 from .stack import Container, Stack, docker
@@ -50,6 +50,12 @@ def test_a_file_that_the_client_has_is_a_304(client: Client) -> None:
     tag = client.request("GET", "/static/page.css").headers["ETag"]
     response = client.request("GET", "/static/page.css", headers={"If-None-Match": tag})
     assert (response.status_code, response.content) == (304, b"")
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_a_post_from_a_page_of_another_site_is_a_403(client: Client, headers: dict[str, str]) -> None:
+    response = client.request("POST", "/fib", content=b"n=10", headers={"Content-Type": FORM, **headers})
+    problem(response, 403)
 
 
 def test_a_request_for_a_socket_without_an_upgrade_is_a_426(client: Client) -> None:
