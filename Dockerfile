@@ -10,11 +10,11 @@ ARG DEBIAN_IMAGE=debian:trixie-20260202-slim
 ARG PYTHON_IMAGE=python:3.13.9-slim-trixie
 
 FROM ${NATS_IMAGE} AS queue
-RUN mkdir -p /data /credentials/web /credentials/calculator /credentials/websocket \
+RUN mkdir -p /data /credentials/web /credentials/calculator /credentials/websocket /credentials/routes \
     && chown -R 65532:65532 /data /credentials \
     && chmod -R 0700 /data /credentials
 COPY services/queue/entrypoint.sh /usr/local/bin/entrypoint.sh
-COPY services/queue/nats-server.conf /etc/nats/nats-server.conf
+COPY services/queue/nats-server.conf services/queue/cluster.conf /etc/nats/
 USER 65532:65532
 ENTRYPOINT ["entrypoint.sh"]
 CMD []

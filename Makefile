@@ -6,15 +6,19 @@ VENV := .venv/made
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: ## build the images, start the five services and wait until they answer
 	@scripts/up
 
+.PHONY: up-cluster
+up-cluster: ## the same with a queue of three nodes, and two of each service behind nginx
+	@CLUSTER=yes scripts/up
+
 .PHONY: down
 down: ## stop the five services; keep jobs, results and passwords
-	@scripts/compose down
+	@scripts/compose down --remove-orphans
 
 .PHONY: logs
 logs: ## follow the logs of the services
@@ -50,7 +54,7 @@ chaos: $(VENV) ## disturb the five services under load and write docs/faults.md;
 
 .PHONY: clean
 clean: ## remove the services with their data, and everything that was built here
-	@scripts/compose down --volumes --rmi local
+	@CLUSTER=yes scripts/compose down --volumes --rmi local
 	@rm -rf .venv target
 
 $(VENV): e2e/requirements.txt services/web/requirements.txt scripts/venv

@@ -122,6 +122,8 @@ impl NatsServer {
             .arg("--ports_file_dir")
             .arg(dir)
             .env("SYNC_INTERVAL", "always")
+            .env("JOBS_MAX_FILE", "512MB")
+            .env("RESULTS_MAX_FILE", "1GB")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);

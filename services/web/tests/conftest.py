@@ -35,12 +35,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
     for user in USERS:
         (tmp_path / user).write_text(f"password-of-{user}")
     passwords = {f"{user.upper()}_PASSWORD": f"password-of-{user}" for user in USERS}
+    settings = {"SYNC_INTERVAL": "always", "JOBS_MAX_FILE": "512MB", "RESULTS_MAX_FILE": "1GB"}
     command = ["nats-server", "-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-c", str(CONF), "-sd", str(tmp_path / "data")]
     log = tmp_path / "log"
     with log.open("w") as out:
         process = subprocess.Popen(
             [*command, "--ports_file_dir", str(tmp_path)],
-            env={**os.environ, **passwords, "SYNC_INTERVAL": "always"},
+            env={**os.environ, **passwords, **settings},
             stderr=out,
         )
     try:
