@@ -23,8 +23,11 @@ FROM ${NGINX_IMAGE} AS nginx
 COPY services/nginx/ /etc/nginx/
 # The image's entrypoint fills in the templates and writes them to where nginx.conf includes them.
 ENV NGINX_ENVSUBST_OUTPUT_DIR=/run/nginx \
-    NGINX_ENVSUBST_FILTER=^(ALLOWED_HOSTS|LISTEN|POST_RATE|POST_BURST|REQUESTS_PER_ADDRESS|SOCKETS_PER_ADDRESS)$ \
+    NGINX_ENVSUBST_FILTER=^(RESOLVER|DOMAIN|ALLOWED_HOSTS|LISTEN|POST_RATE|POST_BURST|REQUESTS_PER_ADDRESS|SOCKETS_PER_ADDRESS)$ \
     NGINX_ENTRYPOINT_QUIET_LOGS=1 \
+    # Docker's own name server. Where another one is used, DOMAIN completes the names of the services.
+    RESOLVER=127.0.0.11 \
+    DOMAIN= \
     ALLOWED_HOSTS=localhost,127.0.0.1,[::1] \
     LISTEN=127.0.0.1:8080 \
     POST_RATE=50 \
