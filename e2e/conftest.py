@@ -24,6 +24,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--compose-project",
         help="the compose project behind that address; adds the tests that restart and kill containers",
     )
+    group.addoption(
+        "--cluster-project",
+        help="the compose project of a cluster behind that address; adds the tests that need one",
+    )
     group.addoption("--max-n", type=int, default=100_000_000, help="MAX_N of the system under test")
 
 
@@ -32,9 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--compose-project") is not None:
-        return
-    away = [item for item in items if item.get_closest_marker("compose")]
+    needed = {"compose": "--compose-project", "cluster": "--cluster-project"}
+    missing = [marker for marker, option in needed.items() if config.getoption(option) is None]
+    away = [item for item in items if any(item.get_closest_marker(marker) for marker in missing)]
     if away:
         config.hook.pytest_deselected(items=away)
         items[:] = [item for item in items if item not in away]

@@ -1,0 +1,72 @@
+"""The compose stack with three queue nodes and two of each service, seen from outside."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import httpx
+from websockets.exceptions import WebSocketException
+
+from .client import Client
+from .eventually import eventually
+from .stack import Container, docker
+
+NODES = ("queue", "queue-2", "queue-3")
+STREAMS = ("JOBS", "RESULTS")
+
+# A node that lost its volume copies both streams.
+_HEALED_S = 60
+_MONITORING = "http://127.0.0.1:8222"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The running containers of the compose project of a cluster."""
+
+    project: str
+    base_url: str
+
+    def containers(self, service: str) -> list[Container]:
+        labels = {"com.docker.compose.project": self.project, "com.docker.compose.service": service}
+        filters = [part for key, value in labels.items() for part in ("--filter", f"label={key}={value}")]
+        ids = docker("ps", "--all", "--quiet", "--no-trunc", *filters).split()
+        assert ids, f"service {service} of project {self.project} has no containers"
+        return [Container(service, id) for id in ids]
+
+    def node(self, name: str) -> Container:
+        (container,) = self.containers(name)
+        return container
+
+    def leader(self, stream: str) -> Container:
+        """The node that leads a stream, as all nodes say."""
+        (leader,) = {streams(self.node(name))[stream]["cluster"]["leader"] for name in NODES}
+        return self.node(leader)
+
+    def wait_until_healed(self) -> None:
+        """Until every node has an up-to-date copy of each stream and of its consumers, and a job comes through."""
+        for node in map(self.node, NODES):
+            eventually(partial(monitoring, node, "/healthz"), f"{node.service} having all of each stream", _HEALED_S)
+        eventually(self._works, "a job coming through", _HEALED_S)
+
+    def _works(self) -> bool:
+        try:
+            with Client(self.base_url) as client, client.private() as socket:
+                return bool(socket.result(client.submit(1))["value"] == "1")
+        except (httpx.TransportError, WebSocketException):
+            return False
+
+
+def monitoring(node: Container, path: str) -> dict[str, Any]:
+    """What a node says of itself on its monitoring port."""
+    answer = node.exec("wget", "-q", "-O", "-", f"{_MONITORING}{path}")
+    assert answer.returncode == 0, answer.stderr
+    said: dict[str, Any] = json.loads(answer.stdout)
+    return said
+
+
+def streams(node: Container) -> dict[str, dict[str, Any]]:
+    """The streams that a node holds, by name."""
+    said = monitoring(node, "/jsz?accounts=true&streams=true&consumers=true&config=true")
+    accounts = said["account_details"]
+    return {stream["name"]: stream for account in accounts for stream in account.get("stream_detail", [])}
