@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -146,10 +147,17 @@ def test_the_unit_can_do_little_to_the_machine() -> None:
     assert analysed.returncode == 0, analysed.stdout + analysed.stderr
 
 
+@cache
+def _kubectl() -> str:
+    """A kubectl that is new enough."""
+    found = subprocess.run([_ROOT / "scripts/kubectl"], stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+    return found.stdout.strip()
+
+
 def rendered(overlay: str) -> list[dict[str, Any]]:
     """The resources of a directory of deploy/kubernetes."""
     done = subprocess.run(
-        ["kubectl", "kustomize", str(_KUBERNETES / overlay)], capture_output=True, text=True, timeout=60, check=False
+        [_kubectl(), "kustomize", str(_KUBERNETES / overlay)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
