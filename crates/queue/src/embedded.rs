@@ -77,6 +77,13 @@ impl State {
 
 impl Queue {
     pub(crate) fn in_memory() -> (Self, Driver) {
+        // The log begins at the current time. A place in an earlier log therefore lies before this
+        // one's beginning, and a reader that comes back with it is told of a gap.
+        Self::in_memory_within(Retention::LOG, unix_us())
+    }
+
+    /// A queue whose log begins after `seq` and is kept within `retention`.
+    pub(crate) fn in_memory_within(retention: Retention, seq: u64) -> (Self, Driver) {
         let queue = Self(Arc::new(State {
             jobs: Mutex::new(Waiting {
                 small: LaneState::default(),
@@ -86,9 +93,7 @@ impl Queue {
             small_arrived: Notify::new(),
             large_arrived: Notify::new(),
             published: Mutex::new(Recent::new(EVENT_ID_WINDOW, MAX_REMEMBERED_IDS)),
-            // The log begins at the current time. A place in an earlier log therefore lies before
-            // this one's beginning, and a reader that comes back with it is told of a gap.
-            log: Log::in_memory(Retention::LOG, unix_us()),
+            log: Log::in_memory(retention, seq),
         }));
         let log = queue.0.log.clone();
         let driver = Driver::new(async move |ready| {

@@ -24,9 +24,18 @@
         reason = "a build with fewer roles needs less of what they share"
     )
 )]
+#![cfg_attr(
+    not(feature = "custom"),
+    allow(
+        unreachable_pub,
+        reason = "what another kind of queue needs is public to it alone"
+    )
+)]
 
 #[cfg(feature = "jetstream")]
 mod backoff;
+#[cfg(feature = "custom")]
+pub mod custom;
 mod driver;
 #[cfg(feature = "embedded")]
 mod embedded;

@@ -19,8 +19,9 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 
 pub use cursor::{Cursor, Item};
 pub use entry::Entry;
-pub(crate) use history::{Answer, Held, History, Next};
-pub(crate) use retention::{MAX_AGE, MAX_BYTES, Retention};
+pub use history::{Answer, Held, History, Next};
+pub use retention::Retention;
+pub(crate) use retention::{MAX_AGE, MAX_BYTES};
 use tail::Tail;
 
 /// How often the tail looks for events that are too old.

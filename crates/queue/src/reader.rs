@@ -31,8 +31,8 @@ impl Reader {
         Ok((Self(log), driver))
     }
 
-    #[cfg(feature = "embedded")]
-    pub(crate) fn embedded(log: Log) -> Self {
+    #[cfg(any(feature = "embedded", feature = "custom"))]
+    pub(crate) fn of(log: Log) -> Self {
         Self(log)
     }
 

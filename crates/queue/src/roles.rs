@@ -19,10 +19,20 @@ impl Roles {
     /// A queue in this process's memory. Its jobs and events are gone when the process ends.
     #[must_use]
     pub fn in_memory() -> Self {
-        let (queue, driver) = embedded::Queue::in_memory();
+        Self::of(embedded::Queue::in_memory())
+    }
+
+    /// A queue in this process's memory whose log begins after `seq` and is kept within `retention`.
+    #[cfg(feature = "custom")]
+    #[must_use]
+    pub fn in_memory_within(retention: crate::custom::Retention, seq: u64) -> Self {
+        Self::of(embedded::Queue::in_memory_within(retention, seq))
+    }
+
+    fn of((queue, driver): (embedded::Queue, Driver)) -> Self {
         Self {
             submitter: Submitter::embedded(queue.clone()),
-            reader: Reader::embedded(queue.log().clone()),
+            reader: Reader::of(queue.log().clone()),
             worker: Worker::embedded(queue),
             driver,
         }

@@ -4,6 +4,8 @@ use std::{error::Error, sync::Arc};
 
 use protocol::Job;
 
+#[cfg(feature = "custom")]
+use crate::custom;
 #[cfg(feature = "embedded")]
 use crate::embedded;
 use crate::error::SubmitError;
@@ -23,6 +25,8 @@ enum Kind {
     JetStream(Arc<jetstream::Submitter>),
     #[cfg(feature = "embedded")]
     Embedded(embedded::Queue),
+    #[cfg(feature = "custom")]
+    Custom(Arc<dyn custom::Backend>),
 }
 
 impl Submitter {
@@ -43,6 +47,13 @@ impl Submitter {
         Self(Kind::Embedded(queue))
     }
 
+    /// A submitter over a queue of another kind.
+    #[cfg(feature = "custom")]
+    #[must_use]
+    pub fn custom(backend: Arc<dyn custom::Backend>) -> Self {
+        Self(Kind::Custom(backend))
+    }
+
     /// Submits a job and returns once the queue has it: on disk, unless it is a queue in memory.
     /// Submitting the same id again within two minutes queues nothing new and is not an error.
     ///
@@ -58,6 +69,8 @@ impl Submitter {
             Kind::JetStream(submitter) => submitter.submit(job).await,
             #[cfg(feature = "embedded")]
             Kind::Embedded(queue) => queue.submit(job),
+            #[cfg(feature = "custom")]
+            Kind::Custom(backend) => backend.submit(job).await,
         };
         if let Err(error) = &submitted {
             tracing::warn!(error = error as &dyn Error, id = %job.id, "job refused");

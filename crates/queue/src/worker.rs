@@ -4,6 +4,8 @@ use std::{convert::Infallible, num::NonZeroUsize, sync::Arc};
 
 use protocol::{Audience, Event, Job, Lane};
 
+#[cfg(feature = "custom")]
+use crate::custom;
 #[cfg(feature = "embedded")]
 use crate::embedded;
 #[cfg(feature = "jetstream")]
@@ -23,6 +25,8 @@ enum Kind {
     JetStream(Arc<jetstream::Worker>),
     #[cfg(feature = "embedded")]
     Embedded(embedded::Queue),
+    #[cfg(feature = "custom")]
+    Custom(Arc<dyn custom::Backend>),
 }
 
 impl Worker {
@@ -43,6 +47,13 @@ impl Worker {
         Self(Kind::Embedded(queue))
     }
 
+    /// A worker over a queue of another kind.
+    #[cfg(feature = "custom")]
+    #[must_use]
+    pub fn custom(backend: Arc<dyn custom::Backend>) -> Self {
+        Self(Kind::Custom(backend))
+    }
+
     /// The jobs of one lane, for one loop that takes them.
     #[must_use]
     pub fn jobs(&self, lane: Lane) -> Jobs {
@@ -51,6 +62,8 @@ impl Worker {
             Kind::JetStream(worker) => JobsKind::JetStream(Box::new(worker.jobs(lane))),
             #[cfg(feature = "embedded")]
             Kind::Embedded(queue) => JobsKind::Embedded(queue.jobs(lane)),
+            #[cfg(feature = "custom")]
+            Kind::Custom(backend) => JobsKind::Custom(Arc::clone(backend), lane),
         })
     }
 
@@ -72,6 +85,8 @@ impl Worker {
                 queue.publish(audience, event);
                 Ok(())
             }
+            #[cfg(feature = "custom")]
+            Kind::Custom(backend) => backend.publish(audience, event).await,
         }
     }
 }
@@ -86,6 +101,8 @@ enum JobsKind {
     JetStream(Box<jetstream::Jobs>),
     #[cfg(feature = "embedded")]
     Embedded(embedded::Jobs),
+    #[cfg(feature = "custom")]
+    Custom(Arc<dyn custom::Backend>, Lane),
 }
 
 impl Jobs {
@@ -101,6 +118,10 @@ impl Jobs {
             }),
             #[cfg(feature = "embedded")]
             JobsKind::Embedded(jobs) => Delivery::new(jobs.take().await, Acker::Embedded),
+            #[cfg(feature = "custom")]
+            JobsKind::Custom(backend, lane) => {
+                Delivery::new(backend.take(*lane, idle).await.into(), Acker::Custom)
+            }
         }
     }
 }
@@ -122,6 +143,8 @@ enum Acker {
     JetStream(Box<jetstream::Acker>),
     #[cfg(feature = "embedded")]
     Embedded(embedded::Acker),
+    #[cfg(feature = "custom")]
+    Custom(Box<dyn custom::Acker>),
 }
 
 impl Delivery {
@@ -142,6 +165,8 @@ impl Delivery {
             Acker::JetStream(acker) => acker.ack().await,
             #[cfg(feature = "embedded")]
             Acker::Embedded(acker) => acker.ack(),
+            #[cfg(feature = "custom")]
+            Acker::Custom(acker) => acker.ack().await,
         }
     }
 
@@ -153,6 +178,8 @@ impl Delivery {
             Acker::JetStream(acker) => acker.keep_in_progress().await,
             #[cfg(feature = "embedded")]
             Acker::Embedded(_) => std::future::pending().await,
+            #[cfg(feature = "custom")]
+            Acker::Custom(acker) => acker.keep_in_progress().await,
         }
     }
 
@@ -165,6 +192,8 @@ impl Delivery {
             Acker::JetStream(acker) => acker.nak().await,
             #[cfg(feature = "embedded")]
             Acker::Embedded(acker) => drop(acker),
+            #[cfg(feature = "custom")]
+            Acker::Custom(acker) => acker.nak().await,
         }
     }
 }

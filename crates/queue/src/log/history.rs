@@ -8,7 +8,7 @@ use super::entry::Entry;
 
 /// Reads what the tail no longer holds. Each method tries until it gets an answer, and may be dropped
 /// at any time.
-pub(crate) trait History: fmt::Debug + Send + Sync {
+pub trait History: fmt::Debug + Send + Sync {
     /// The next event after `position` that is for one of `audiences`.
     fn next_after<'a>(&'a self, audiences: &'a [Audience], position: u64) -> Answer<'a, Next>;
 
@@ -17,22 +17,22 @@ pub(crate) trait History: fmt::Debug + Send + Sync {
 }
 
 /// The future of an answer.
-pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The answer to [`History::next_after`].
 #[derive(Debug)]
-pub(crate) struct Next {
+pub struct Next {
     /// The next event, if there is one.
-    pub(crate) entry: Option<Entry>,
+    pub entry: Option<Entry>,
     /// The first place that is still held.
-    pub(crate) first: u64,
+    pub first: u64,
 }
 
 /// The places that a log holds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Held {
+pub struct Held {
     /// The place of the first event that is held.
-    pub(crate) first: u64,
+    pub first: u64,
     /// The place of the last event.
-    pub(crate) last: u64,
+    pub last: u64,
 }

@@ -10,11 +10,11 @@ pub(crate) const MAX_BYTES: usize = 512 * 1024 * 1024;
 
 /// How much of the log is kept in one place. The oldest events go first.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Retention {
+pub struct Retention {
     /// The most bytes of messages.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
     /// The greatest age of an event.
-    pub(crate) age: Duration,
+    pub age: Duration,
 }
 
 impl Retention {
