@@ -1,22 +1,21 @@
 //! One job, from its delivery to its acknowledgement.
 
-use std::{num::NonZeroUsize, pin::pin, time::Duration};
+use std::{num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
 
 use fibonacci::{Decimal, Error};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use protocol::{
     Event, Job, Lane,
     event::{Body, LONG_DIGITS, PART_DIGITS, Timings},
-    unix_us,
 };
 use queue::{Delivery, Jobs, PublishError, Worker};
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, computing::Computing};
+use crate::{Config, Machine};
 
 /// How many times a job may be attempted. If it is delivered once more, it ends without a value.
 const MAX_ATTEMPTS: u64 = 3;
@@ -35,6 +34,7 @@ const PARTS_IN_FLIGHT: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Calculator {
     worker: Worker,
+    machine: Arc<dyn Machine>,
     config: Config,
     /// One permit for each small job that may be computed at the same time.
     computing: Semaphore,
@@ -56,9 +56,10 @@ enum Unfinished {
 }
 
 impl Calculator {
-    pub(crate) fn new(worker: Worker, config: Config) -> Self {
+    pub(crate) fn new(machine: Arc<dyn Machine>, worker: Worker, config: Config) -> Self {
         Self {
             worker,
+            machine,
             config,
             computing: Semaphore::new(config.threads.get()),
         }
@@ -87,7 +88,7 @@ impl Calculator {
     }
 
     async fn work(&self, job: &Job, attempt: u64) -> Result<(), Unfinished> {
-        let queued_us = unix_us().saturating_sub(job.accepted_us);
+        let queued_us = self.machine.unix_us().saturating_sub(job.accepted_us);
         let taken = Instant::now();
         let outcome = self.outcome(job, attempt).await?;
         let computed_us =
@@ -159,7 +160,8 @@ impl Calculator {
             // The large lane has one job at a time.
             Lane::Large => None,
         };
-        let mut computing = Computing::start(job.n, threads);
+        let (fraction, progress) = watch::channel(0.0);
+        let mut computing = self.machine.compute(job.n, threads, fraction);
         let preview = fibonacci::preview(job.n);
         if preview.digits > LONG_DIGITS as u64 {
             let fibonacci::Preview {
@@ -176,19 +178,19 @@ impl Calculator {
         }
         let mut start = pin!(sleep_until(taken + STARTED_AFTER));
         let mut started = false;
-        let mut progress = interval_at(taken + PROGRESS_AFTER, PROGRESS_INTERVAL);
-        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut progress_due = interval_at(taken + PROGRESS_AFTER, PROGRESS_INTERVAL);
+        progress_due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut published = 0.0;
         loop {
             tokio::select! {
                 biased;
-                number = computing.finished() => return Ok(number),
+                number = &mut computing => return Ok(number),
                 () = &mut start, if !started => {
                     started = true;
                     self.publish(job, Body::Started { attempt }).await?;
                 }
-                _ = progress.tick() => {
-                    let fraction = computing.fraction();
+                _ = progress_due.tick() => {
+                    let fraction = *progress.borrow();
                     if fraction > published {
                         published = fraction;
                         self.publish(job, Body::Progress { fraction }).await?;

@@ -1,10 +1,10 @@
 //! Takes jobs from the queue, computes F(n), publishes what happens, and acknowledges each job once
 //! all of that is stored. The arithmetic is in the crate `fibonacci`.
 
-mod computing;
 mod config;
 mod job;
 mod lane;
+mod machine;
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{Args, Command, Config};
 use job::Calculator;
+pub use machine::Machine;
 
 /// The most connections for health checks at a time.
 const MAX_HEALTH_CONNECTIONS: usize = 4;
@@ -48,7 +49,17 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
 /// Works on jobs until `shutdown`, then gives back those that are not done. The caller runs the driver of
 /// `worker`.
 pub async fn run(worker: Worker, config: Config, shutdown: CancellationToken) {
-    let calculator = Arc::new(Calculator::new(worker, config));
+    run_on(Arc::new(machine::Local), worker, config, shutdown).await;
+}
+
+/// The same as [`run`], on a given machine.
+pub async fn run_on(
+    machine: Arc<dyn Machine>,
+    worker: Worker,
+    config: Config,
+    shutdown: CancellationToken,
+) {
+    let calculator = Arc::new(Calculator::new(machine, worker, config));
     let lanes = [
         (Lane::Small, lane::MAX_SMALL_JOBS),
         (Lane::Large, lane::MAX_LARGE_JOBS),
