@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Args, Command, Config};
-use routes::Sockets;
+pub use routes::Sockets;
 
 /// The most connections that are not sockets: health checks, pages, posts.
 const MAX_OTHER_CONNECTIONS: usize = 1000;

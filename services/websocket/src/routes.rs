@@ -26,7 +26,7 @@ use crate::{
 
 /// The sockets that are open, and what is needed to open another one.
 #[derive(Debug, Clone)]
-pub(crate) struct Sockets(Arc<Inner>);
+pub struct Sockets(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -36,7 +36,9 @@ struct Inner {
 }
 
 impl Sockets {
-    pub(crate) fn new(reader: Reader, config: Config, shutdown: CancellationToken) -> Self {
+    /// Sockets over `reader`, until `shutdown`.
+    #[must_use]
+    pub fn new(reader: Reader, config: Config, shutdown: CancellationToken) -> Self {
         Self(Arc::new(Inner {
             admissions: Admissions::new(reader, config),
             tasks: TaskTracker::new(),
@@ -44,7 +46,8 @@ impl Sockets {
         }))
     }
 
-    pub(crate) fn routes(&self) -> Router {
+    /// The route `/ws`.
+    pub fn routes(&self) -> Router {
         Router::new()
             .route("/ws", get(open))
             .with_state(self.clone())
@@ -55,7 +58,7 @@ impl Sockets {
     }
 
     /// Waits until every socket is closed. The server has stopped by then, so no new one is opened.
-    pub(crate) async fn closed(&self) {
+    pub async fn closed(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
