@@ -52,6 +52,10 @@ screenshots: $(VENV) ## take a picture of each state of the page, into docs/scre
 chaos: $(VENV) ## disturb the five services under load and write docs/faults.md; SEED=, MINUTES=, ARGS=--help
 	@.venv/bin/python -m bench.chaos --page docs/faults.md $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
+.PHONY: simulate
+simulate: ## simulate a million seeds; SEEDS=N runs N of them, SEED=N replays one
+	@cargo run --release --locked --quiet --package simulation -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000000))
+
 .PHONY: clean
 clean: ## remove the services with their data, and everything that was built here
 	@CLUSTER=yes scripts/compose down --volumes --rmi local
