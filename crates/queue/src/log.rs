@@ -98,3 +98,58 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// A history that was asked for each audience at a different time: in between, an event was
+    /// stored for the one that was asked first, and another one for the other.
+    #[derive(Debug, Default)]
+    struct AskedOneByOne(AtomicBool);
+
+    impl History for AskedOneByOne {
+        fn next_after<'a>(&'a self, _: &'a [Audience], _: u64) -> Answer<'a, Next> {
+            self.0.store(true, Ordering::Relaxed);
+            let entry = Some(entry(12, Audience::Public));
+            Box::pin(async { Next { entry, first: 1 } })
+        }
+
+        fn held(&self) -> Answer<'_, Held> {
+            Box::pin(async { Held { first: 1, last: 10 } })
+        }
+    }
+
+    fn entry(seq: u64, audience: Audience) -> Entry {
+        Entry {
+            seq,
+            kind: Kind::Result,
+            audience,
+            message: "x".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_stored_while_the_history_is_read_is_not_skipped() {
+        let history = Arc::new(AskedOneByOne::default());
+        let log = Log::with_history(Retention::LOG, Arc::clone(&history) as Arc<dyn History>);
+        log.connect(Held { first: 1, last: 10 }, 10);
+        let client = Audience::Client("0123456789abcdef".parse().unwrap());
+        let audiences = [client.clone(), Audience::Public];
+        let mut cursor = log.cursor(&audiences, |_| true, Some(5)).unwrap();
+        let next = cursor.next();
+        let appended = async {
+            while !history.0.load(Ordering::Relaxed) {
+                tokio::task::yield_now().await;
+            }
+            log.append(entry(11, client.clone()));
+            log.append(entry(12, Audience::Public));
+        };
+        let (first, ()) = tokio::join!(next, appended);
+        assert_eq!(first, Item::Entry(Arc::new(entry(11, client))));
+        let second = cursor.next().await;
+        assert_eq!(second, Item::Entry(Arc::new(entry(12, Audience::Public))));
+    }
+}
