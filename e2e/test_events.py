@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from .client import Client, Event, problem
+from .eventually import eventually
 from .expected import fibonacci
 from .test_values import check_parts
 
@@ -105,7 +106,8 @@ def test_an_event_source_of_the_page_gets_every_message_in_one_handler(page: Pag
     with client.private() as socket:
         socket.result(client.submit(_LONG_N), within_s=60)
         events = [event for event in socket.seen if event["n"] == _LONG_N]
-    page.wait_for_function("received.at(-1)?.[1].type === 'result'")
+    # Not `wait_for_function`, which would evaluate a string in the page, and the page's policy forbids that.
+    eventually(lambda: page.evaluate("received.at(-1)?.[1].type") == "result", "the result in the page")
     received = [(id, event) for id, event in page.evaluate("received") if event["n"] == _LONG_N]
     assert received == [(str(event["seq"]), event) for event in events]
 
