@@ -32,7 +32,7 @@ class Mode:
     arguments: tuple[str, ...] = ()
 
 
-MODES = (Mode("in memory"),)
+MODES = (Mode("in memory", ("--in-memory",)), Mode("on disk", ("--data", "{data}")))
 
 
 @dataclass(frozen=True)

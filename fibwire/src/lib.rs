@@ -2,6 +2,7 @@
 //! without a server or ask a running system for one.
 
 mod compute;
+mod inspect;
 mod output;
 mod progress;
 mod serve;
@@ -15,7 +16,8 @@ use clap_complete::Shell;
 
 /// Fibonacci numbers over a queue and a WebSocket, in one process.
 ///
-/// Without a command it serves the page. Jobs and results are lost when the process ends.
+/// Without a command it serves the page. An accepted job is on disk, and after a restart jobs and the
+/// results of the last ten minutes are there again.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage.
 #[derive(Debug, Parser)]
@@ -33,6 +35,8 @@ enum Command {
     Compute(compute::Args),
     /// Ask a running fibwire for F(N) and print its decimal digits
     Submit(submit::Args),
+    /// Say what is in the directory of a server that is not running
+    Inspect(inspect::Args),
     /// Print a completion script for a shell
     Completions {
         /// The shell.
@@ -50,6 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         None => serve::run(args.serve),
         Some(Command::Compute(args)) => compute::run(&args),
         Some(Command::Submit(args)) => submit::run(&args),
+        Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Args::command(), "fibwire", &mut io::stdout());
             Ok(())

@@ -1,6 +1,6 @@
 //! The default command: the whole system in this process.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Context;
 use protocol::{Hosts, MaxN};
@@ -21,6 +21,17 @@ pub(crate) struct Args {
         default_value = "127.0.0.1:8080"
     )]
     listen: SocketAddr,
+    /// Directory that jobs and results are kept in. It is made if there is none.
+    #[arg(
+        long,
+        env = "DATA",
+        value_name = "DIR",
+        default_value = "./fibwire-data"
+    )]
+    data: PathBuf,
+    /// Keep jobs and results in memory, so that they are gone when the process ends. DATA is not used.
+    #[arg(long)]
+    in_memory: bool,
     /// The largest N that is accepted, up to 1000000000.
     #[arg(long, env = "MAX_N", value_name = "MAX_N", default_value_t)]
     max_n: MaxN,
@@ -49,7 +60,11 @@ async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
         worker,
         reader,
         driver,
-    } = Roles::in_memory();
+    } = if args.in_memory {
+        Roles::in_memory()
+    } else {
+        Roles::on_disk(&args.data)?
+    };
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("LISTEN {}", args.listen))?;
@@ -67,6 +82,6 @@ async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let calculator = calculator::run(worker, args.calculator, shutdown.clone());
     tokio::select! {
         (served, ()) = async { tokio::join!(sockets, calculator) } => served,
-        never = driver.run() => match never {},
+        stopped = driver.run() => Err(stopped.into()),
     }
 }

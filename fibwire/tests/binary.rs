@@ -10,6 +10,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_fibwire");
@@ -17,6 +18,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_fibwire");
 /// A server on a free port, killed when it is dropped.
 struct Server {
     process: Child,
+    /// Where the server keeps its data, if it keeps any.
+    _directory: TempDir,
     /// Kept open, because the server logs to it.
     _stderr: BufReader<ChildStderr>,
     url: String,
@@ -34,7 +37,9 @@ impl Server {
     }
 
     fn of(command: &mut Command) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
         let mut process = command
+            .current_dir(&directory)
             .args(["--listen", "127.0.0.1:0"])
             .stderr(Stdio::piped())
             .spawn()
@@ -49,6 +54,7 @@ impl Server {
             .to_owned();
         Self {
             process,
+            _directory: directory,
             _stderr: stderr,
             url,
         }
@@ -138,7 +144,9 @@ fn message(socket: &mut WebSocket<TcpStream>) -> String {
 }
 
 fn run(arguments: &[&str]) -> Output {
+    let directory = tempfile::tempdir().expect("a directory");
     Command::new(BINARY)
+        .current_dir(&directory)
         .args(arguments)
         .output()
         .expect("a process that ends")

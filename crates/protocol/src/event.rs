@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use strum::{EnumDiscriminants, IntoStaticStr};
+use strum::{EnumDiscriminants, EnumIter, IntoEnumIterator, IntoStaticStr};
 use uuid::Uuid;
 
 use crate::json;
@@ -32,7 +32,7 @@ pub struct Event {
 #[strum_discriminants(
     name(Kind),
     doc = "The type of an event.",
-    derive(Hash, Deserialize, IntoStaticStr),
+    derive(Hash, Deserialize, EnumIter, IntoStaticStr),
     serde(rename_all = "snake_case"),
     strum(serialize_all = "snake_case")
 )]
@@ -155,6 +155,31 @@ pub struct MessageId {
 }
 
 impl MessageId {
+    /// The length of the id in bytes.
+    pub const BYTES: usize = 25;
+
+    /// The id in bytes: the job's id, the number of the kind, and the index in big-endian order.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..16].copy_from_slice(self.job.as_bytes());
+        bytes[16] = number(self.kind);
+        bytes[17..].copy_from_slice(&self.index.to_be_bytes());
+        bytes
+    }
+
+    /// The id that [`to_bytes`](Self::to_bytes) wrote. `None` if there is no such kind.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Option<Self> {
+        let (job, rest) = bytes.split_first_chunk()?;
+        let (kind, index) = rest.split_first()?;
+        Some(Self {
+            job: Uuid::from_bytes(*job),
+            kind: Kind::iter().find(|known| number(*known) == *kind)?,
+            index: u64::from_be_bytes(index.try_into().ok()?),
+        })
+    }
+
     /// The job that the event belongs to.
     #[must_use]
     pub fn job(&self) -> Uuid {
@@ -165,6 +190,18 @@ impl MessageId {
     #[must_use]
     pub fn is_end(&self) -> bool {
         self.kind.is_end()
+    }
+}
+
+/// The number of a kind in a [`MessageId`]. These are in files, so a number never changes its meaning.
+fn number(kind: Kind) -> u8 {
+    match kind {
+        Kind::Started => 0,
+        Kind::Preview => 1,
+        Kind::Progress => 2,
+        Kind::Part => 3,
+        Kind::Result => 4,
+        Kind::Failed => 5,
     }
 }
 
@@ -297,6 +334,15 @@ mod tests {
         assert_eq!(events[4].message_id(), events[5].message_id());
         let ids: std::collections::HashSet<_> = events[..5].iter().map(Event::message_id).collect();
         assert_eq!(ids.len(), 5);
+    }
+
+    #[test]
+    fn a_message_id_is_the_same_after_it_was_bytes() {
+        for event in every_event() {
+            let id = event.message_id();
+            assert_eq!(MessageId::from_bytes(&id.to_bytes()), Some(id));
+        }
+        assert_eq!(MessageId::from_bytes(&[255; MessageId::BYTES]), None);
     }
 
     #[test]

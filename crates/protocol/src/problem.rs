@@ -75,6 +75,12 @@ impl Problem {
         Self::unavailable("The queue cannot be reached. Send it again in a moment.")
     }
 
+    /// The disk on which the queue keeps its jobs has no room for another.
+    #[must_use]
+    pub fn disk_full() -> Self {
+        Self::unavailable("The server's disk is full. Send it again when there is room.")
+    }
+
     fn unavailable(detail: &'static str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_s(QUEUE_RETRY_AFTER_S)
     }

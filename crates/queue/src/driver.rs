@@ -1,6 +1,6 @@
 //! What a role needs to have done in the background, and whether it is ready.
 
-use std::{convert::Infallible, fmt, pin::Pin};
+use std::{convert::Infallible, error::Error, fmt, pin::Pin};
 
 use tokio::sync::watch;
 
@@ -9,17 +9,36 @@ use tokio::sync::watch;
 #[must_use = "the role works only while its driver is run"]
 pub struct Driver {
     ready: watch::Receiver<bool>,
-    work: Pin<Box<dyn Future<Output = Infallible> + Send>>,
+    work: Pin<Box<dyn Future<Output = Stopped> + Send>>,
+}
+
+/// The queue cannot go on, because its disk failed. Whether what was last written is on that disk is
+/// not known, so the process has to end and to read it again.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue stopped")]
+pub struct Stopped(#[source] Box<dyn Error + Send + Sync>);
+
+impl Stopped {
+    pub(crate) fn new(cause: Box<dyn Error + Send + Sync>) -> Self {
+        Self(cause)
+    }
+}
+
+impl From<Infallible> for Stopped {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 impl Driver {
-    pub(crate) fn new<F: Future<Output = Infallible> + Send + 'static>(
+    pub(crate) fn new<F: Future<Output: Into<Stopped>> + Send + 'static>(
         work: impl FnOnce(watch::Sender<bool>) -> F,
     ) -> Self {
         let (sender, ready) = watch::channel(false);
+        let work = work(sender);
         Self {
             ready,
-            work: Box::pin(work(sender)),
+            work: Box::pin(async { work.await.into() }),
         }
     }
 
@@ -30,8 +49,8 @@ impl Driver {
     }
 
     /// Runs for as long as the role is used. To end it, drop the future: what it does is safe to
-    /// stop at any point.
-    pub async fn run(self) -> Infallible {
+    /// stop at any point. It ends by itself only if the queue cannot go on.
+    pub async fn run(self) -> Stopped {
         self.work.await
     }
 }

@@ -1,78 +1,56 @@
-//! The embedded queue: jobs and events within one process, in memory.
+//! The embedded queue: jobs and events within one process, in memory or on disk.
+//!
+//! What waits and what is read is in memory in either case. On disk, a job or an event takes effect
+//! once it is synced.
 
+mod clock;
+mod directory;
+mod disk;
+mod extent;
+mod history;
+mod inspection;
+mod lanes;
+mod limits;
+mod load;
+mod memory;
+mod open;
+mod operation;
 mod recent;
+mod record;
+mod sqlite;
+mod store;
+mod write_ahead_log;
+mod writer;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use parking_lot::Mutex;
-use protocol::{Audience, Event, Job, Lane, event::MessageId, unix_us};
-use tokio::{sync::Notify, time::Instant};
-use uuid::Uuid;
+use protocol::{Audience, Event, Job, Lane, unix_us};
 
 use crate::{
     Driver,
     error::SubmitError,
-    limits::{EVENT_ID_WINDOW, JOB_ID_WINDOW, MAX_JOBS_PER_LANE},
-    log::{Entry, Log, Retention},
+    log::{Log, Retention},
     taken::Taken,
 };
-use recent::Recent;
-
-/// The most ids of jobs, and of events, that are remembered against duplicates.
-const MAX_REMEMBERED_IDS: usize = 2 * 1024 * 1024;
+pub use directory::OpenError;
+use disk::{Disk, Parts};
+pub use inspection::Inspection;
+use lanes::{Attempted, Lanes};
+use memory::Memory;
 
 /// A handle to the queue. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Queue(Arc<State>);
-
-#[derive(Debug)]
-struct State {
-    jobs: Mutex<Waiting>,
-    small_arrived: Notify,
-    large_arrived: Notify,
-    published: Mutex<Recent<MessageId>>,
+pub(crate) struct Queue {
+    lanes: Arc<Lanes>,
     log: Log,
+    backing: Backing,
 }
 
-/// The jobs that were not acknowledged yet.
-#[derive(Debug)]
-struct Waiting {
-    small: LaneState,
-    large: LaneState,
-    submitted: Recent<Uuid>,
-}
-
-#[derive(Debug, Default)]
-struct LaneState {
-    /// The jobs that wait to be taken.
-    waiting: VecDeque<Attempted>,
-    /// How many jobs are not acknowledged, whether they wait or are worked on.
-    unacknowledged: u32,
-}
-
-/// A job and how many times it was delivered.
-#[derive(Debug)]
-struct Attempted {
-    job: Job,
-    attempts: u64,
-}
-
-impl Waiting {
-    fn lane(&mut self, lane: Lane) -> &mut LaneState {
-        match lane {
-            Lane::Small => &mut self.small,
-            Lane::Large => &mut self.large,
-        }
-    }
-}
-
-impl State {
-    fn arrived(&self, lane: Lane) -> &Notify {
-        match lane {
-            Lane::Small => &self.small_arrived,
-            Lane::Large => &self.large_arrived,
-        }
-    }
+/// Where jobs and events go before they take effect.
+#[derive(Debug, Clone)]
+enum Backing {
+    Memory(Arc<Memory>),
+    Disk(Disk),
 }
 
 impl Queue {
@@ -84,18 +62,12 @@ impl Queue {
 
     /// A queue whose log begins after `seq` and is kept within `retention`.
     pub(crate) fn in_memory_within(retention: Retention, seq: u64) -> (Self, Driver) {
-        let queue = Self(Arc::new(State {
-            jobs: Mutex::new(Waiting {
-                small: LaneState::default(),
-                large: LaneState::default(),
-                submitted: Recent::new(JOB_ID_WINDOW, MAX_REMEMBERED_IDS),
-            }),
-            small_arrived: Notify::new(),
-            large_arrived: Notify::new(),
-            published: Mutex::new(Recent::new(EVENT_ID_WINDOW, MAX_REMEMBERED_IDS)),
-            log: Log::in_memory(retention, seq),
-        }));
-        let log = queue.0.log.clone();
+        let log = Log::in_memory(retention, seq);
+        let queue = Self {
+            lanes: Arc::default(),
+            log: log.clone(),
+            backing: Backing::Memory(Arc::new(Memory::new())),
+        };
         let driver = Driver::new(async move |ready| {
             ready.send_replace(true);
             log.expire().await
@@ -103,27 +75,26 @@ impl Queue {
         (queue, driver)
     }
 
-    pub(crate) fn submit(&self, job: &Job) -> Result<(), SubmitError> {
-        let lane = job.lane();
-        {
-            let now = Instant::now();
-            let mut jobs = self.0.jobs.lock();
-            if jobs.submitted.contains(&job.id, now) {
-                return Ok(());
-            }
-            let state = jobs.lane(lane);
-            if state.unacknowledged >= MAX_JOBS_PER_LANE {
-                return Err(SubmitError::Full);
-            }
-            state.unacknowledged += 1;
-            state.waiting.push_back(Attempted {
-                job: job.clone(),
-                attempts: 0,
-            });
-            jobs.submitted.insert(job.id, now);
+    pub(crate) fn on_disk(directory: &Path) -> Result<(Self, Driver), OpenError> {
+        let Parts {
+            disk,
+            lanes,
+            log,
+            driver,
+        } = Disk::open(directory)?;
+        let queue = Self {
+            lanes,
+            log,
+            backing: Backing::Disk(disk),
+        };
+        Ok((queue, driver))
+    }
+
+    pub(crate) async fn submit(&self, job: &Job) -> Result<(), SubmitError> {
+        match &self.backing {
+            Backing::Memory(memory) => memory.submit(job, &self.lanes),
+            Backing::Disk(disk) => disk.submit(job).await,
         }
-        self.0.arrived(lane).notify_one();
-        Ok(())
     }
 
     pub(crate) fn jobs(&self, lane: Lane) -> Jobs {
@@ -133,22 +104,15 @@ impl Queue {
         }
     }
 
-    pub(crate) fn publish(&self, audience: &Audience, event: &Event) {
-        let is_new = self
-            .0
-            .published
-            .lock()
-            .insert(event.message_id(), Instant::now());
-        if is_new {
-            let payload = event.encode();
-            self.0.log.append_next(|seq| {
-                Entry::parse(seq, audience.clone(), &payload).expect("an event was encoded")
-            });
+    pub(crate) async fn publish(&self, audience: &Audience, event: &Event) {
+        match &self.backing {
+            Backing::Memory(memory) => memory.publish(audience, event, &self.log),
+            Backing::Disk(disk) => disk.publish(audience, event).await,
         }
     }
 
     pub(crate) fn log(&self) -> &Log {
-        &self.0.log
+        &self.log
     }
 }
 
@@ -161,34 +125,22 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     pub(crate) async fn take(&mut self) -> Taken<Acker> {
-        let state = &self.queue.0;
-        loop {
-            let (next, more) = {
-                let mut jobs = state.jobs.lock();
-                let waiting = &mut jobs.lane(self.lane).waiting;
-                (waiting.pop_front(), !waiting.is_empty())
-            };
-            let Some(Attempted { job, attempts }) = next else {
-                state.arrived(self.lane).notified().await;
-                continue;
-            };
-            if more {
-                // Several jobs may have arrived and woken only one taker.
-                state.arrived(self.lane).notify_one();
-            }
-            let attempt = attempts + 1;
-            let held = Some(Attempted {
-                job: job.clone(),
-                attempts: attempt,
-            });
-            return Taken {
-                job,
-                attempt,
-                acker: Acker {
-                    queue: self.queue.clone(),
-                    held,
-                },
-            };
+        let attempting = match &self.queue.backing {
+            Backing::Memory(_) => None,
+            Backing::Disk(disk) => Some(disk.attempting().await),
+        };
+        let mut held = self.queue.lanes.lane(self.lane).next().await;
+        held.attempts += 1;
+        if let Some(attempting) = attempting {
+            attempting.record(&held);
+        }
+        Taken {
+            job: held.job.clone(),
+            attempt: held.attempts,
+            acker: Acker {
+                queue: self.queue.clone(),
+                held: Some(held),
+            },
         }
     }
 }
@@ -201,14 +153,14 @@ pub(crate) struct Acker {
 }
 
 impl Acker {
-    pub(crate) fn ack(mut self) {
+    pub(crate) async fn ack(mut self) {
+        if let Backing::Disk(disk) = &self.queue.backing
+            && let Some(held) = &self.held
+        {
+            disk.done(held.job.id).await;
+        }
         if let Some(held) = self.held.take() {
-            self.queue
-                .0
-                .jobs
-                .lock()
-                .lane(held.job.lane())
-                .unacknowledged -= 1;
+            self.queue.lanes.lane(held.job.lane()).leave();
         }
     }
 }
@@ -216,10 +168,7 @@ impl Acker {
 impl Drop for Acker {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            let lane = held.job.lane();
-            let state = &self.queue.0;
-            state.jobs.lock().lane(lane).waiting.push_front(held);
-            state.arrived(lane).notify_one();
+            self.queue.lanes.lane(held.job.lane()).give_back(held);
         }
     }
 }

@@ -13,6 +13,9 @@ pub enum SubmitError {
     /// The lane holds as many jobs as it may.
     #[error("queue full")]
     Full,
+    /// The disk on which the queue keeps its jobs is full.
+    #[error("disk full")]
+    DiskFull(#[source] Cause),
     /// The job is longer than the queue allows. No job that a [`Submission`](protocol::Submission)
     /// makes is.
     #[error("job too long for the queue")]
@@ -26,6 +29,7 @@ impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::Full => Self::queue_full(),
+            SubmitError::DiskFull(_) => Self::disk_full(),
             SubmitError::TooLong(_) | SubmitError::Unreachable(_) => Self::queue_unreachable(),
         }
     }

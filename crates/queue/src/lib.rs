@@ -8,7 +8,8 @@
 //! - [`Reader`] reads events through [`Cursor`]s (the websocket service).
 //!
 //! There are two kinds of queue that behave alike: `jetstream` connects processes through a NATS
-//! server, `embedded` connects the parts of one process.
+//! server, `embedded` connects the parts of one process and keeps what they exchange in memory or on
+//! disk.
 //!
 //! A constructor returns a role together with its [`Driver`], which does what has to go on in the
 //! background. Whoever calls the constructor runs the driver and ends it by dropping it.
@@ -56,7 +57,9 @@ mod taken;
 #[cfg(feature = "worker")]
 mod worker;
 
-pub use driver::{Driver, Readiness};
+pub use driver::{Driver, Readiness, Stopped};
+#[cfg(feature = "embedded")]
+pub use embedded::{Inspection, OpenError};
 pub use error::{PublishError, SubmitError};
 #[cfg(feature = "jetstream")]
 pub use jetstream::{ConnectError, JetStreamOptions};

@@ -41,7 +41,7 @@ impl Log {
             tail: Arc::new(Mutex::new(Tail::new(retention))),
             history: None,
         };
-        log.tail.lock().begin(seq, seq);
+        log.begin(seq);
         log
     }
 
@@ -68,6 +68,11 @@ impl Log {
             wanted,
             since,
         )
+    }
+
+    /// Says that the log has no event between `seq` and the next one that is appended.
+    pub(crate) fn begin(&self, seq: u64) {
+        self.tail.lock().begin(seq, seq);
     }
 
     /// Tells the tail which part of the log the history holds. Returns the place after which events must

@@ -1,6 +1,8 @@
 //! All roles of an embedded queue, for the process that holds them all.
 
-use crate::{Driver, Reader, Submitter, Worker, embedded};
+use std::path::Path;
+
+use crate::{Driver, OpenError, Reader, Submitter, Worker, embedded};
 
 /// The three roles over one queue within this process, and the driver of all of them.
 #[derive(Debug)]
@@ -27,6 +29,17 @@ impl Roles {
     #[must_use]
     pub fn in_memory_within(retention: crate::custom::Retention, seq: u64) -> Self {
         Self::of(embedded::Queue::in_memory_within(retention, seq))
+    }
+
+    /// A queue in the files of `directory`, which is made if there is none. Jobs and events are there
+    /// again when the directory is opened the next time. Only one process can use it at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], such as a directory that is in use. Damaged files are no error: what cannot be
+    /// read is logged, and the queue goes on without it.
+    pub fn on_disk(directory: &Path) -> Result<Self, OpenError> {
+        embedded::Queue::on_disk(directory).map(Self::of)
     }
 
     fn of((queue, driver): (embedded::Queue, Driver)) -> Self {

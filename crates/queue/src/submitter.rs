@@ -68,7 +68,7 @@ impl Submitter {
             #[cfg(feature = "jetstream")]
             Kind::JetStream(submitter) => submitter.submit(job).await,
             #[cfg(feature = "embedded")]
-            Kind::Embedded(queue) => queue.submit(job),
+            Kind::Embedded(queue) => queue.submit(job).await,
             #[cfg(feature = "custom")]
             Kind::Custom(backend) => backend.submit(job).await,
         };

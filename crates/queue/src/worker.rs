@@ -82,7 +82,7 @@ impl Worker {
             Kind::JetStream(worker) => worker.publish(audience, event).await,
             #[cfg(feature = "embedded")]
             Kind::Embedded(queue) => {
-                queue.publish(audience, event);
+                queue.publish(audience, event).await;
                 Ok(())
             }
             #[cfg(feature = "custom")]
@@ -164,7 +164,7 @@ impl Delivery {
             #[cfg(feature = "jetstream")]
             Acker::JetStream(acker) => acker.ack().await,
             #[cfg(feature = "embedded")]
-            Acker::Embedded(acker) => acker.ack(),
+            Acker::Embedded(acker) => acker.ack().await,
             #[cfg(feature = "custom")]
             Acker::Custom(acker) => acker.ack().await,
         }

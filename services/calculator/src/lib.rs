@@ -42,7 +42,7 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
     let work = run(worker, args.config, shutdown);
     tokio::select! {
         (health, ()) = async { tokio::join!(health, work) } => health,
-        never = driver.run() => match never {},
+        stopped = driver.run() => Err(stopped.into()),
     }
 }
 

@@ -50,7 +50,7 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
     );
     tokio::select! {
         served = served => served,
-        never = driver.run() => match never {},
+        stopped = driver.run() => Err(stopped.into()),
     }
 }
 

@@ -40,6 +40,14 @@ macro_rules! on_each_kind {
                 $body
             })+
         }
+        mod on_disk {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let $stage = Stage::on_disk().await;
+                $body
+            })+
+        }
     };
 }
 

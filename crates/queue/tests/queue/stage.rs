@@ -1,14 +1,16 @@
 //! A queue with its three roles, for one test.
 
-use std::{convert::Infallible, num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 use protocol::{
     Audience, ClientToken, Event, Job,
     event::{Body, Timings},
 };
 use queue::{
-    Cursor, Delivery, Driver, Item, JetStreamOptions, Jobs, Reader, Roles, Submitter, Worker,
+    Cursor, Delivery, Driver, Item, JetStreamOptions, Jobs, Reader, Roles, Stopped, Submitter,
+    Worker,
 };
+use tempfile::TempDir;
 use testkit::{NatsServer, eventually, within};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -17,24 +19,40 @@ pub(crate) struct Stage {
     pub(crate) submitter: Submitter,
     pub(crate) worker: Worker,
     pub(crate) reader: Reader,
-    _drivers: JoinSet<Infallible>,
+    _drivers: JoinSet<Stopped>,
     server: Option<NatsServer>,
+    /// Removed after the driver has ended.
+    _directory: Option<TempDir>,
 }
 
 impl Stage {
     pub(crate) async fn in_memory() -> Self {
+        Self::embedded(Roles::in_memory()).await
+    }
+
+    pub(crate) async fn on_disk() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let roles = Roles::on_disk(directory.path()).expect("a queue");
+        Self {
+            _directory: Some(directory),
+            ..Self::embedded(roles).await
+        }
+    }
+
+    async fn embedded(roles: Roles) -> Self {
         let Roles {
             submitter,
             worker,
             reader,
             driver,
-        } = Roles::in_memory();
+        } = roles;
         Self {
             submitter,
             worker,
             reader,
             _drivers: ready([driver]).await,
             server: None,
+            _directory: None,
         }
     }
 
@@ -69,6 +87,7 @@ impl Stage {
             reader,
             _drivers: ready([submitter_driver, worker_driver, reader_driver]).await,
             server: Some(server),
+            _directory: None,
         }
     }
 
@@ -97,7 +116,7 @@ impl Stage {
 }
 
 /// Another reader, as if in another process.
-pub(crate) async fn reader(server: &NatsServer) -> (Reader, JoinSet<Infallible>) {
+pub(crate) async fn reader(server: &NatsServer) -> (Reader, JoinSet<Stopped>) {
     let (reader, driver) = Reader::connect(&options(server, "websocket"))
         .await
         .expect("a valid address");
@@ -105,7 +124,7 @@ pub(crate) async fn reader(server: &NatsServer) -> (Reader, JoinSet<Infallible>)
 }
 
 /// Runs the drivers and waits until each is ready.
-async fn ready(drivers: impl IntoIterator<Item = Driver>) -> JoinSet<Infallible> {
+async fn ready(drivers: impl IntoIterator<Item = Driver>) -> JoinSet<Stopped> {
     let mut tasks = JoinSet::new();
     for driver in drivers {
         let readiness = driver.readiness();

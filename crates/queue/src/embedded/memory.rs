@@ -1,0 +1,67 @@
+//! The queue's backing in memory: a job or an event takes effect at once.
+
+use parking_lot::Mutex;
+use protocol::{Audience, Event, Job, event::MessageId};
+use uuid::Uuid;
+
+use super::{
+    clock::Clock,
+    lanes::{Attempted, Lanes},
+    limits::{MAX_REMEMBERED_IDS, REMEMBERED_FOR},
+    recent::Recent,
+};
+use crate::{
+    error::SubmitError,
+    log::{Entry, Log},
+};
+
+/// Recognises what was submitted or published before.
+#[derive(Debug)]
+pub(super) struct Memory {
+    clock: Clock,
+    submitted: Mutex<Recent<Uuid>>,
+    published: Mutex<Recent<MessageId>>,
+}
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        Self {
+            clock: Clock::new(),
+            submitted: Mutex::new(Recent::new(REMEMBERED_FOR, MAX_REMEMBERED_IDS)),
+            published: Mutex::new(Recent::new(REMEMBERED_FOR, MAX_REMEMBERED_IDS)),
+        }
+    }
+
+    pub(super) fn submit(&self, job: &Job, lanes: &Lanes) -> Result<(), SubmitError> {
+        let lane = lanes.lane(job.lane());
+        {
+            let mut submitted = self.submitted.lock();
+            if submitted.contains(&job.id) {
+                return Ok(());
+            }
+            if !lane.admit() {
+                return Err(SubmitError::Full);
+            }
+            submitted.insert(job.id, self.clock.now());
+        }
+        lane.push(Attempted {
+            job: job.clone(),
+            number: 0,
+            attempts: 0,
+        });
+        Ok(())
+    }
+
+    pub(super) fn publish(&self, audience: &Audience, event: &Event, log: &Log) {
+        let is_new = self
+            .published
+            .lock()
+            .insert(event.message_id(), self.clock.now());
+        if is_new {
+            let payload = event.encode();
+            log.append_next(|seq| {
+                Entry::parse(seq, audience.clone(), &payload).expect("an event was encoded")
+            });
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The store on disk: three tables of SQLite, with a write-ahead log.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+
+use super::store::{Batch, Durability, Scan, Store, StoreError, Table};
+
+/// How many pages of the write-ahead log are written before they are copied into the file.
+const CHECKPOINT_PAGES: usize = 4096;
+/// The same, for the time when readers keep the log from beginning again.
+const MAX_LOG_PAGES: i64 = 4 * 4096;
+const PAGE: usize = 4096;
+/// How long a checkpoint waits for readers.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An open store.
+#[derive(Debug)]
+pub(super) struct Sqlite {
+    connection: Connection,
+    path: PathBuf,
+    durability: Option<Durability>,
+    /// About how many pages were written since the last checkpoint.
+    unchecked_pages: usize,
+}
+
+/// Reads events while the store is being written.
+#[derive(Debug)]
+pub(super) struct EventReader(Connection);
+
+impl Sqlite {
+    /// Opens the store in the file `path`, or makes one if the file is empty.
+    pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
+        let connection = connect(path)?;
+        // The pages of events that expired are used for new ones, so the file does not grow forever.
+        connection.execute_batch(&format!(
+            "PRAGMA page_size = {PAGE};
+             PRAGMA journal_mode = WAL;
+             PRAGMA wal_autocheckpoint = 0;
+             PRAGMA secure_delete = OFF;
+             PRAGMA cell_size_check = ON;
+             PRAGMA temp_store = MEMORY;"
+        ))?;
+        for table in Table::ALL {
+            connection.execute_batch(&format!(
+                "CREATE TABLE IF NOT EXISTS {} (key INTEGER PRIMARY KEY, record BLOB NOT NULL)",
+                table.name()
+            ))?;
+        }
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            durability: None,
+            unchecked_pages: 0,
+        })
+    }
+
+    /// Closes the store, with everything in its one file.
+    pub(super) fn close(self) -> rusqlite::Result<()> {
+        self.checkpoint("TRUNCATE")?;
+        self.connection.flush_prepared_statement_cache();
+        self.connection.close().map_err(|(_, error)| error)
+    }
+
+    /// Another connection, for reading.
+    pub(super) fn reader(&self) -> rusqlite::Result<EventReader> {
+        let connection = connect(&self.path)?;
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(EventReader(connection))
+    }
+
+    /// Whether the structure of the file is sound. The content of the records is not checked.
+    pub(super) fn is_sound(&self) -> rusqlite::Result<bool> {
+        let check = self
+            .connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        match check {
+            Ok(text) => Ok(text == "ok"),
+            Err(error) if is_corrupt(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&mut self, batch: &Batch, durability: Durability) -> rusqlite::Result<()> {
+        if self.durability != Some(durability) {
+            let synchronous = match durability {
+                Durability::Written => "NORMAL",
+                Durability::Synced => "FULL",
+            };
+            self.connection
+                .pragma_update(None, "synchronous", synchronous)?;
+            self.durability = Some(durability);
+        }
+        let transaction = self.connection.transaction()?;
+        for (table, key, record) in &batch.puts {
+            transaction
+                .prepare_cached(table.put())?
+                .execute(params![integer(*key), record])?;
+        }
+        if !batch.done.is_empty() {
+            let mut remove = transaction.prepare_cached("DELETE FROM jobs WHERE key = ?")?;
+            for number in &batch.done {
+                remove.execute([integer(*number)])?;
+            }
+        }
+        for (sql, first) in [
+            ("DELETE FROM events WHERE key < ?", batch.first_event),
+            ("DELETE FROM commits WHERE key < ?", batch.first_commit),
+        ] {
+            if let Some(first) = first {
+                transaction.prepare_cached(sql)?.execute([integer(first)])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    /// Copies the write-ahead log into the file when it is long enough. SQLite would do so by itself,
+    /// but it would not say whether the sync failed.
+    fn checkpoint_if_due(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let bytes: usize = batch.puts.iter().map(|(_, _, record)| record.len()).sum();
+        self.unchecked_pages += bytes / PAGE + batch.puts.len().min(3) + 1;
+        if self.unchecked_pages < CHECKPOINT_PAGES {
+            return Ok(());
+        }
+        self.unchecked_pages = 0;
+        match self.checkpoint("PASSIVE") {
+            Ok(pages) if pages > MAX_LOG_PAGES => self.checkpoint("RESTART").map(drop),
+            checked => checked.map(drop),
+        }
+        .or_else(|error| match store_error(error) {
+            // Everything is in the write-ahead log, and the next checkpoint tries again.
+            StoreError::Full(_) => Ok(()),
+            failed @ StoreError::Failed(_) => Err(failed),
+        })
+    }
+
+    /// Returns how many pages the write-ahead log has.
+    fn checkpoint(&self, mode: &str) -> rusqlite::Result<i64> {
+        self.connection
+            .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
+            .query_row([], |row| row.get(1))
+    }
+}
+
+impl Store for Sqlite {
+    fn commit(&mut self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
+        self.write(batch, durability).map_err(store_error)?;
+        self.checkpoint_if_due(batch)
+    }
+
+    fn scan(&mut self, table: Table, each: &mut dyn FnMut(u64, &[u8])) -> Result<Scan, StoreError> {
+        scan(&self.connection, table, each).map_err(store_error)
+    }
+}
+
+impl EventReader {
+    /// Calls `each` for the events from `first` to `last` until it returns `false`.
+    pub(super) fn read(
+        &self,
+        first: u64,
+        last: u64,
+        mut each: impl FnMut(u64, &[u8]) -> bool,
+    ) -> rusqlite::Result<()> {
+        let mut select = self.0.prepare_cached(
+            "SELECT key, record FROM events WHERE key BETWEEN ? AND ? ORDER BY key",
+        )?;
+        let mut rows = select.query([integer(first), integer(last)])?;
+        while let Some(row) = rows.next()? {
+            if !each(
+                key(row.get(0)?),
+                row.get_ref(1)?.as_blob().unwrap_or_default(),
+            ) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Table {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Jobs => "jobs",
+            Self::Events => "events",
+            Self::Commits => "commits",
+        }
+    }
+
+    fn put(self) -> &'static str {
+        match self {
+            Self::Jobs => "INSERT OR REPLACE INTO jobs VALUES (?, ?)",
+            Self::Events => "INSERT INTO events VALUES (?, ?)",
+            Self::Commits => "INSERT INTO commits VALUES (?, ?)",
+        }
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// Reads a table from its beginning and, where that meets damage, the rest from its end.
+fn scan(
+    connection: &Connection,
+    table: Table,
+    each: &mut dyn FnMut(u64, &[u8]),
+) -> rusqlite::Result<Scan> {
+    let mut after = i64::MIN;
+    let forwards = read_all(
+        connection,
+        table,
+        "key > ? ORDER BY key",
+        i64::MIN,
+        &mut |at, record| {
+            after = at;
+            each(key(at), record);
+        },
+    );
+    match forwards {
+        Ok(()) => return Ok(Scan::Whole),
+        Err(error) if is_corrupt(&error) => {}
+        Err(error) => return Err(error),
+    }
+    let mut rest = Vec::new();
+    let backwards = read_all(
+        connection,
+        table,
+        "key > ? ORDER BY key DESC",
+        after,
+        &mut |at, record| rest.push((at, record.to_vec())),
+    );
+    match backwards {
+        Err(error) if !is_corrupt(&error) => return Err(error),
+        _ => {}
+    }
+    rest.reverse();
+    for (at, record) in rest {
+        each(key(at), &record);
+    }
+    Ok(Scan::Damaged)
+}
+
+fn read_all(
+    connection: &Connection,
+    table: Table,
+    which: &str,
+    after: i64,
+    each: &mut dyn FnMut(i64, &[u8]),
+) -> rusqlite::Result<()> {
+    let sql = format!("SELECT key, record FROM {} WHERE {which}", table.name());
+    let mut select = connection.prepare(&sql)?;
+    let mut rows = select.query([after])?;
+    while let Some(row) = rows.next()? {
+        // A record that is no blob is damaged like any other whose checksum is wrong.
+        each(row.get(0)?, row.get_ref(1)?.as_blob().unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// Whether the file is damaged. Since the statements are always the same, a statement that does not
+/// fit the file means that, too.
+pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+    )
+}
+
+fn store_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full(error.into()),
+        _ => StoreError::Failed(error.into()),
+    }
+}
+
+/// SQLite's integers are signed, and keys are below 2^62.
+fn integer(key: u64) -> i64 {
+    key.cast_signed()
+}
+
+/// The key again. Damage may have made it any number; the record's checksum then does not fit.
+fn key(integer: i64) -> u64 {
+    integer.cast_unsigned()
+}

@@ -1,0 +1,127 @@
+//! Looks at SQLite's write-ahead log before SQLite does, which drops what is damaged without saying
+//! so. The format is that of <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    path::Path,
+};
+
+const HEADER: usize = 32;
+const FRAME_HEADER: usize = 24;
+const MAGIC: u32 = 0x377f_0682;
+/// The largest page that SQLite knows.
+const MAX_PAGE: usize = 65_536;
+const BUFFER: usize = 1024 * 1024;
+
+/// What SQLite will drop from the end of the log.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// How many pages are dropped.
+    pub(super) pages: u64,
+    /// How many commits, at least, had been written in full before their pages were damaged. One
+    /// that was being written when the process died is not among them.
+    pub(super) commits: u64,
+}
+
+/// Reads the log in the file `path`, which need not exist.
+pub(super) fn examine(path: &Path) -> io::Result<Cut> {
+    match File::open(path) {
+        Ok(file) => read(BufReader::with_capacity(BUFFER, file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Cut::default()),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(mut log: impl Read) -> io::Result<Cut> {
+    let mut header = [0; HEADER];
+    if read_up_to(&mut log, &mut header)? < HEADER {
+        // SQLite had not written the header yet.
+        return Ok(Cut::default());
+    }
+    let page = word(&header, 2) as usize;
+    let mut checksum = Checksum {
+        big_endian: word(&header, 0) & 1 == 1,
+        sums: (0, 0),
+    };
+    checksum.add(&header[..24]);
+    let known = word(&header, 0) & !1 == MAGIC && (512..=MAX_PAGE).contains(&page);
+    if !known || checksum.sums != (word(&header, 6), word(&header, 7)) {
+        let rest = io::copy(&mut log, &mut io::sink())?;
+        let commits = u64::from(rest > 0);
+        return Ok(Cut {
+            pages: rest.div_ceil(4096),
+            commits,
+        });
+    }
+    let salts = (word(&header, 4), word(&header, 5));
+    let mut cut = Cut::default();
+    let mut whole = true;
+    let mut frame = vec![0; FRAME_HEADER + page];
+    loop {
+        let length = read_up_to(&mut log, &mut frame)?;
+        if length < FRAME_HEADER {
+            return Ok(cut);
+        }
+        // What has other salts is left from before the log began again.
+        let is_of_this_log = (word(&frame, 2), word(&frame, 3)) == salts;
+        let is_commit = word(&frame, 1) != 0;
+        if whole {
+            checksum.add(&frame[..8]);
+            checksum.add(&frame[FRAME_HEADER..]);
+            whole = is_of_this_log
+                && length == frame.len()
+                && checksum.sums == (word(&frame, 4), word(&frame, 5));
+        }
+        if whole && is_commit {
+            cut = Cut::default();
+        } else if is_of_this_log {
+            cut.pages += 1;
+            cut.commits += u64::from(!whole && is_commit && length == frame.len());
+        }
+    }
+}
+
+/// The sums that SQLite keeps over all frames.
+struct Checksum {
+    big_endian: bool,
+    sums: (u32, u32),
+}
+
+impl Checksum {
+    fn add(&mut self, bytes: &[u8]) {
+        let (words, _) = bytes.as_chunks::<4>();
+        let value = |bytes: &[u8; 4]| {
+            if self.big_endian {
+                u32::from_be_bytes(*bytes)
+            } else {
+                u32::from_le_bytes(*bytes)
+            }
+        };
+        let (mut first, mut second) = self.sums;
+        for pair in words.chunks_exact(2) {
+            first = first.wrapping_add(value(&pair[0])).wrapping_add(second);
+            second = second.wrapping_add(value(&pair[1])).wrapping_add(first);
+        }
+        self.sums = (first, second);
+    }
+}
+
+/// The big-endian word of that index.
+fn word(bytes: &[u8], index: usize) -> u32 {
+    let (words, _) = bytes.as_chunks::<4>();
+    u32::from_be_bytes(words[index])
+}
+
+/// Fills `buffer` as far as there are bytes, and the rest with zeros.
+fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match source.read(&mut buffer[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    buffer[length..].fill(0);
+    Ok(length)
+}
