@@ -17,6 +17,8 @@ mod open;
 mod operation;
 mod recent;
 mod record;
+#[cfg(test)]
+mod simulation;
 mod sqlite;
 mod store;
 mod write_ahead_log;
