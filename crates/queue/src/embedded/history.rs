@@ -58,9 +58,11 @@ impl History for DiskHistory {
 }
 
 impl Shared {
-    fn next_after(&self, audiences: &[Audience], mut position: u64) -> Next {
+    fn next_after(&self, audiences: &[Audience], position: u64) -> Next {
+        // Everything up to here was looked through, without a hole.
+        let mut seen = position;
         loop {
-            let place = self.extent.lock().find(audiences, position);
+            let place = self.extent.lock().find(audiences, seen);
             let (first, last) = match place {
                 Place::Among(first, last) => (first, last),
                 Place::After(first) => return Next { entry: None, first },
@@ -79,7 +81,7 @@ impl Shared {
                     };
                 }
                 // Only now ask whether these events had expired meanwhile.
-                Ok(None) => position = last,
+                Ok(None) => seen = last,
                 Err(resume) => {
                     return Next {
                         entry: None,

@@ -125,13 +125,18 @@ impl<S: Store> Writer<S> {
             } else {
                 std::thread::sleep(FULL_RETRY);
             }
-            while arrived.len() < MAX_OPERATIONS
+            let closes = closing.load(Ordering::Acquire);
+            if closes {
+                // What was sent before is still written.
+                operations.close();
+            }
+            while (closes || arrived.len() < MAX_OPERATIONS)
                 && let Ok(operation) = operations.try_recv()
             {
                 arrived.push(operation);
             }
             self.write(arrived.drain(..), clock.now())?;
-            if closing.load(Ordering::Acquire) {
+            if closes {
                 return Ok(());
             }
         }

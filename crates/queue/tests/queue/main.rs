@@ -1,6 +1,8 @@
 //! The behaviour of the queue: the same tests on both of its kinds, and tests of faults that only a
 //! server can have.
 
+mod damage;
+mod disk;
 mod faults;
 mod permissions;
 mod promises;

@@ -1,6 +1,6 @@
 //! A queue with its three roles, for one test.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, path::Path, time::Duration};
 
 use protocol::{
     Audience, ClientToken, Event, Job,
@@ -19,7 +19,7 @@ pub(crate) struct Stage {
     pub(crate) submitter: Submitter,
     pub(crate) worker: Worker,
     pub(crate) reader: Reader,
-    _drivers: JoinSet<Stopped>,
+    drivers: JoinSet<Stopped>,
     server: Option<NatsServer>,
     /// Removed after the driver has ended.
     _directory: Option<TempDir>,
@@ -32,11 +32,21 @@ impl Stage {
 
     pub(crate) async fn on_disk() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let roles = Roles::on_disk(directory.path()).expect("a queue");
+        let stage = Self::open(directory.path()).await;
         Self {
             _directory: Some(directory),
-            ..Self::embedded(roles).await
+            ..stage
         }
+    }
+
+    /// A queue in a directory that stays.
+    pub(crate) async fn open(directory: &Path) -> Self {
+        Self::embedded(Roles::on_disk(directory).expect("a queue")).await
+    }
+
+    /// Ends the driver, and with it the queue's thread.
+    pub(crate) async fn close(mut self) {
+        self.drivers.shutdown().await;
     }
 
     async fn embedded(roles: Roles) -> Self {
@@ -50,7 +60,7 @@ impl Stage {
             submitter,
             worker,
             reader,
-            _drivers: ready([driver]).await,
+            drivers: ready([driver]).await,
             server: None,
             _directory: None,
         }
@@ -85,7 +95,7 @@ impl Stage {
             submitter,
             worker,
             reader,
-            _drivers: ready([submitter_driver, worker_driver, reader_driver]).await,
+            drivers: ready([submitter_driver, worker_driver, reader_driver]).await,
             server: Some(server),
             _directory: None,
         }
