@@ -125,15 +125,20 @@ impl<S: Store> Writer<S> {
             } else {
                 std::thread::sleep(FULL_RETRY);
             }
+            while arrived.len() < MAX_OPERATIONS
+                && let Ok(operation) = operations.try_recv()
+            {
+                arrived.push(operation);
+            }
+            // Look only now: the operation that is sent after this is set may just have been received,
+            // and then nothing would wake us again.
             let closes = closing.load(Ordering::Acquire);
             if closes {
                 // What was sent before is still written.
                 operations.close();
-            }
-            while (closes || arrived.len() < MAX_OPERATIONS)
-                && let Ok(operation) = operations.try_recv()
-            {
-                arrived.push(operation);
+                while let Ok(operation) = operations.try_recv() {
+                    arrived.push(operation);
+                }
             }
             self.write(arrived.drain(..), clock.now())?;
             if closes {

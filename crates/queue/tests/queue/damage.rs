@@ -174,7 +174,8 @@ async fn open(directory: &Path) -> (Vec<Job>, BTreeMap<u64, Vec<u8>>) {
 /// Everything that a cursor finds before an event that is published now.
 async fn read(worker: &Worker, cursor: &mut Cursor) -> BTreeMap<u64, Vec<u8>> {
     let last = failed(Uuid::now_v7());
-    worker.publish(&Audience::Public, &last).await.unwrap();
+    let published = worker.publish(&Audience::Public, &last);
+    within("a stored event", published).await.unwrap();
     let mut messages = BTreeMap::new();
     loop {
         let Item::Entry(entry) = within("an event", cursor.next()).await else {
