@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 
-use crate::{Commit, Store};
+use crate::store::{Commit, Store};
 
 pub(crate) struct Fjall {
     database: Database,

@@ -13,6 +13,7 @@
 mod fjall;
 mod redb;
 mod sqlite;
+mod store;
 
 use std::{
     fs,
@@ -21,6 +22,8 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
+
+use store::{Commit, Store};
 
 /// A job or a short event, in bytes.
 const RECORD: usize = 220;
@@ -32,29 +35,6 @@ const PARTS: u64 = 40;
 const KEPT: u64 = 50_000;
 /// How many events are read on from a place.
 const READ: usize = 10_000;
-
-/// What a commit contains.
-#[derive(Debug, Default)]
-pub(crate) struct Commit {
-    pub(crate) jobs: Vec<(u64, Vec<u8>)>,
-    pub(crate) done: Vec<u64>,
-    pub(crate) events: Vec<(u64, Vec<u8>)>,
-    /// The events before this place are removed.
-    pub(crate) first: u64,
-}
-
-/// A store of jobs and events.
-pub(crate) trait Store: Sized {
-    const NAME: &'static str;
-
-    fn open(directory: &Path) -> Self;
-
-    /// Writes all of it or nothing, and returns once it is on disk.
-    fn commit(&mut self, commit: &Commit);
-
-    /// The bytes of up to `count` events from `seq` on.
-    fn read(&self, seq: u64, count: usize) -> usize;
-}
 
 fn main() {
     let directory = PathBuf::from(std::env::args().nth(1).expect("a directory"));

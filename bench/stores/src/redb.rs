@@ -4,7 +4,7 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
 
-use crate::{Commit, Store};
+use crate::store::{Commit, Store};
 
 const JOBS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("jobs");
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");

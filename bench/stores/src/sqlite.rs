@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
-use crate::{Commit, Store};
+use crate::store::{Commit, Store};
 
 pub(crate) struct Sqlite(Connection);
 
