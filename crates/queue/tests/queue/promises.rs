@@ -160,14 +160,16 @@ async fn a_malformed_job_fails_if_its_id_can_be_read_and_is_removed_in_any_case(
     let mut cursor = stage.cursor(&[Audience::Public], None);
     let mut jobs = stage.worker.jobs(Lane::Small);
     let (client, _) = client(stage.server(), "web").await;
+    let context = jetstream::new(client);
     let id = Uuid::now_v7();
     for payload in [
         "not json".to_owned(),
         format!(r#"{{"id":"{id}","n":"many"}}"#),
     ] {
-        client.publish("jobs.small", payload.into()).await.unwrap();
+        // Stored before the next job, which goes over another connection.
+        let stored = context.publish("jobs.small", payload.into()).await.unwrap();
+        stored.await.unwrap();
     }
-    client.flush().await.unwrap();
     let next = job(3);
     stage.submit(&next).await;
     // Neither malformed job is delivered, so the third one is the next.
