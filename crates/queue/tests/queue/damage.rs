@@ -4,6 +4,8 @@
 //! `TAILS=10000 cargo test --release --package queue --all-features damage` tries more than `make test`
 //! does.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests, too, may panic")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

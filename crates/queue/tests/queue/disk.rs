@@ -1,5 +1,7 @@
 //! What only a queue on disk can do: it is there again after a restart, and it belongs to one process.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests, too, may panic")]
+
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 
 use protocol::{Audience, Event, Job, Lane, event::Body};
