@@ -140,7 +140,11 @@ impl<S: Store> Writer<S> {
                     arrived.push(operation);
                 }
             }
-            self.write(arrived.drain(..), clock.now())?;
+            if let Err(failed) = self.write(arrived.drain(..), clock.now()) {
+                // To close the store would be to write and sync it again.
+                mem::forget(self.store);
+                return Err(failed);
+            }
             if closes {
                 return Ok(());
             }
