@@ -9,9 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use protocol::Job;
+use queue::{Roles, SubmitError};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tokio::{runtime::Runtime, task::JoinSet};
 use tungstenite::{Message, WebSocket};
+use uuid::Uuid;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_fibwire");
 
@@ -479,4 +483,86 @@ fn it_is_small_and_starts_at_once() {
     println!("{bytes} bytes, up in {start:?}");
     assert!(bytes < MAX_BYTES, "{bytes} bytes");
     assert!(start < MAX_START, "up in {start:?}");
+}
+
+#[test]
+fn it_takes_little_memory_when_idle() {
+    const MAX_KIB: u64 = 25 * 1024;
+    let server = Server::start(&[]);
+    let status = fs::read_to_string(format!("/proc/{}/status", server.process.id())).unwrap();
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"))
+        .unwrap();
+    let kib: u64 = resident.trim().parse().unwrap();
+    println!("{kib} KiB");
+    assert!(kib < MAX_KIB, "{kib} KiB");
+}
+
+#[test]
+fn a_hundred_thousand_waiting_jobs_do_not_delay_the_start() {
+    const MAX_START: Duration = Duration::from_secs(1);
+    let directory = tempfile::tempdir().unwrap();
+    Runtime::new().unwrap().block_on(async {
+        let Roles {
+            submitter, driver, ..
+        } = Roles::on_disk(directory.path()).unwrap();
+        let mut submissions: JoinSet<Result<(), SubmitError>> = JoinSet::new();
+        for n in 0..100_000 {
+            let job = Job {
+                id: Uuid::now_v7(),
+                n,
+                client: None,
+                accepted_us: 1,
+            };
+            let submitter = submitter.clone();
+            submissions.spawn(async move { submitter.submit(&job).await });
+            if submissions.len() == 1000 {
+                submissions.join_next().await.unwrap().unwrap().unwrap();
+            }
+        }
+        for submitted in submissions.join_all().await {
+            submitted.unwrap();
+        }
+        drop(driver);
+    });
+    let start = Instant::now();
+    let server = Server::start(&["--data", directory.path().to_str().unwrap()]);
+    let start = start.elapsed();
+    drop(server);
+    println!("up in {start:?}");
+    assert!(start < MAX_START, "up in {start:?}");
+}
+
+#[test]
+fn what_was_posted_before_an_interrupt_is_computed_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = ["--data", directory.path().to_str().unwrap()];
+    let id = Uuid::now_v7();
+    let mut server = Server::start(&data);
+    let body = format!(r#"{{"n":20000000,"id":"{id}"}}"#);
+    let answer = server.request(&format!(
+        "POST /fib HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    let process = server.process.id().to_string();
+    let interrupt = Command::new("kill").args(["-INT", &process]).status();
+    assert!(interrupt.unwrap().success());
+    assert_eq!(server.process.wait().unwrap().code(), Some(0));
+
+    let server = Server::start(&data);
+    let url = format!(
+        "ws://{}/ws?client={}&since=0",
+        server.address(),
+        "a".repeat(16)
+    );
+    let (mut socket, _) = tungstenite::client(url, server.connect()).unwrap();
+    loop {
+        let message = socket.read().unwrap().into_text().unwrap();
+        if message.contains(&id.to_string()) && message.contains(r#""type":"result""#) {
+            assert!(message.contains(r#""digits":4179753"#), "{message}");
+            break;
+        }
+    }
 }
