@@ -266,10 +266,11 @@ fn read_all(
 /// Whether the file is damaged. Since the statements are always the same, a statement that does not
 /// fit the file means that, too.
 pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
-    )
+    matches!(error, rusqlite::Error::SqlInputError { .. })
+        || matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+        )
 }
 
 fn store_error(error: rusqlite::Error) -> StoreError {

@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, Read},
+    mem,
     path::Path,
 };
 
@@ -19,8 +20,8 @@ const BUFFER: usize = 1024 * 1024;
 pub(super) struct Cut {
     /// How many pages are dropped.
     pub(super) pages: u64,
-    /// How many commits, at least, had been written in full before their pages were damaged. One
-    /// that was being written when the process died is not among them.
+    /// How many commits, at least, had been written in full before their pages were damaged. The last
+    /// one is not among them, because it may have been under way when the process died.
     pub(super) commits: u64,
 }
 
@@ -57,6 +58,7 @@ fn read(mut log: impl Read) -> io::Result<Cut> {
     let salts = (word(&header, 4), word(&header, 5));
     let mut cut = Cut::default();
     let mut whole = true;
+    let mut ends_commit = false;
     let mut frame = vec![0; FRAME_HEADER + page];
     loop {
         let length = read_up_to(&mut log, &mut frame)?;
@@ -75,9 +77,11 @@ fn read(mut log: impl Read) -> io::Result<Cut> {
         }
         if whole && is_commit {
             cut = Cut::default();
+            ends_commit = false;
         } else if is_of_this_log {
             cut.pages += 1;
-            cut.commits += u64::from(!whole && is_commit && length == frame.len());
+            // The very last commit may have been under way when the process died.
+            cut.commits += u64::from(mem::replace(&mut ends_commit, is_commit));
         }
     }
 }
@@ -124,4 +128,70 @@ fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     }
     buffer[length..].fill(0);
     Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::embedded::{
+        sqlite::Sqlite,
+        store::{Batch, Durability, Store, Table},
+    };
+
+    const COMMITS: u64 = 5;
+
+    /// The log of some commits, and its length after each.
+    fn log() -> (Vec<u8>, Vec<usize>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        fs::write(&path, "").unwrap();
+        let mut store = Sqlite::open(&path).unwrap();
+        let read = || fs::read(directory.path().join("store-wal")).unwrap();
+        let lengths = (1..=COMMITS)
+            .map(|key| {
+                let batch = Batch {
+                    puts: vec![(Table::Events, key, vec![7; 10_000])],
+                    ..Batch::default()
+                };
+                store.commit(&batch, Durability::Synced).unwrap();
+                read().len()
+            })
+            .collect();
+        (read(), lengths)
+    }
+
+    #[test]
+    fn a_whole_log_is_not_cut() {
+        let (log, lengths) = log();
+        assert_eq!(read(&log[..]).unwrap(), Cut::default());
+        for length in lengths {
+            assert_eq!(read(&log[..length]).unwrap(), Cut::default());
+        }
+        assert_eq!(read(&log[..0]).unwrap(), Cut::default());
+    }
+
+    #[test]
+    fn a_commit_that_was_under_way_is_cut_and_not_lost() {
+        let (mut log, lengths) = log();
+        let unfinished = read(&log[..lengths[4] - 5000]).unwrap();
+        assert!(unfinished.pages > 0);
+        assert_eq!(unfinished.commits, 0);
+        // The last page had been announced and was not written.
+        log[lengths[4] - 100] ^= 1;
+        let announced = read(&log[..]).unwrap();
+        assert!(announced.pages > unfinished.pages);
+        assert_eq!(announced.commits, 0);
+    }
+
+    #[test]
+    fn commits_behind_damage_are_lost() {
+        let (mut log, lengths) = log();
+        log[lengths[1] + 100] ^= 1;
+        let cut = read(&log[..]).unwrap();
+        assert_eq!(cut.commits, 2);
+        log[5] ^= 1;
+        assert!(read(&log[..]).unwrap().commits > 0);
+    }
 }

@@ -131,6 +131,22 @@ async fn garbage_anywhere_is_never_served() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_columns_have_other_names_is_damaged() {
+    let killed = Killed::new().await;
+    open(killed.directory.path()).await;
+    let path = killed.directory.path().join(STORE);
+    let mut store = fs::read(&path).unwrap();
+    let (column, other) = (b"record BLOB", b"recall BLOB");
+    for at in 0..store.len() - column.len() {
+        if store[at..].starts_with(column) {
+            store[at..][..other.len()].copy_from_slice(other);
+        }
+    }
+    fs::write(&path, store).unwrap();
+    killed.check(killed.directory.path(), 0).await;
+}
+
 fn tails() -> u64 {
     std::env::var("TAILS").map_or(TAILS, |tails| tails.parse().expect("a number"))
 }
