@@ -138,6 +138,16 @@ def test_a_job_that_was_asked_again_is_not_taken_for_a_broadcast(fake: FakeServe
     expect(page.locator(".card")).to_have_count(1)
 
 
+def test_a_gap_before_the_answer_to_a_post_may_have_swallowed_the_result(fake: FakeServer, page: Page) -> None:
+    def answer(route: Route) -> None:
+        fake.push("gap", 1)
+        fake.accept(route)
+
+    fake.answer_with([answer])
+    ask(page, "10")
+    expect(card(page, 10).get_by_role("button", name="Ask again")).to_be_visible()
+
+
 def test_a_gap_is_told_only_where_an_answer_is_missing(fake: FakeServer, page: Page) -> None:
     answered = fake.ask(10)
     fake.push("result", 500, id=answered, n=10, digits=2, value="55", timings=TIMINGS)

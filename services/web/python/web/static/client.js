@@ -184,8 +184,13 @@ export class Jobs {
     return all.length === 0 ? null : Math.min(...all);
   }
 
+  /** The own jobs without an end, also those that the server has not accepted yet. */
+  get unfinished() {
+    return [...this.own.values()].filter((job) => !job.finished);
+  }
+
   get waiting() {
-    return [...this.own.values()].filter((job) => job.accepted && !job.finished);
+    return this.unfinished.filter((job) => job.accepted);
   }
 
   /** Notes a new own job; call this before it is posted. */

@@ -455,9 +455,10 @@ async function post(job) {
 function take(message) {
   lastNews = performance.now();
   if (message.type === "gap") {
-    const waiting = jobs.waiting;
-    const known = waiting.map(newsOf);
-    setTimeout(() => doubt(waiting, known), MISSED_MS);
+    // The answer to a post can arrive after the gap that its result was lost in.
+    const unfinished = jobs.unfinished;
+    const known = unfinished.map(newsOf);
+    setTimeout(() => doubt(unfinished, known), MISSED_MS);
     return;
   }
   const own = jobs.own.get(message.id);
@@ -469,17 +470,19 @@ function take(message) {
   show(job);
 }
 
-/** Marks each job that was waited for before a gap, and of which nothing came since, as missed. */
-function doubt(waiting, known) {
-  for (const [index, job] of waiting.entries()) {
-    if (job.finished || newsOf(job) !== known[index]) continue;
+/** Marks each accepted job that was posted before a gap, and of which no event came since, as missed. */
+function doubt(unfinished, known) {
+  for (const [index, job] of unfinished.entries()) {
+    if (!job.accepted || job.finished || newsOf(job) !== known[index]) continue;
     job.missed = true;
     show(job);
   }
 }
 
+/** What events have told of a job. That it was accepted is no event. */
 function newsOf(job) {
-  return `${job.state} ${job.fraction}`;
+  const begun = ["sending", "refused", "queued"].includes(job.state) ? "" : job.state;
+  return `${begun} ${job.fraction}`;
 }
 
 /** A socket can be dead for long without either end knowing; reading the log again costs little. */
