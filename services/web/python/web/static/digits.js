@@ -11,7 +11,7 @@ const TALLEST_PX = 8_000_000;
 const EDGE_PX = 50_000;
 /** On a scaled scrollbar, a wheel, finger or key moves by less at a time, and a drag by more. */
 const FINE_PX = TALLEST_PX / 1_000;
-/** After a pause of this length in scrolling, a scaled scrollbar is put where it belongs. */
+/** Where a browser does not tell that scrolling has ended, a pause of this length does. */
 const SETTLED_MS = 150;
 
 /** A number, held as the pieces in which it arrived; they are never joined. */
@@ -97,6 +97,8 @@ export class DigitsView {
   #answer = make("output", "answer");
   #observer = new ResizeObserver(() => this.#measure());
   #settling;
+  /** Whether the scrollbar is not where it belongs, because the rows moved as far as it did. */
+  #unsettled = false;
 
   /** The rows that are in the document, by their number. */
   #rows = new Map();
@@ -143,6 +145,7 @@ export class DigitsView {
     this.#viewport.setAttribute("role", "group");
     this.#viewport.setAttribute("aria-label", `All digits of ${title}`);
     this.#viewport.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    this.#viewport.addEventListener("scrollend", () => this.#settle());
     this.#viewport.addEventListener("keydown", (event) => this.#pressed(event));
     this.#viewport.addEventListener("copy", copyDigitsAlone);
     this.#window.append(this.#lines);
@@ -206,9 +209,17 @@ export class DigitsView {
     this.#top = this.#within(fine ? this.#top + moved : this.#scale.toTop(bar));
     this.#setAnchor();
     this.#render();
-    if (!fine) return;
+    this.#unsettled = fine;
+    if ("onscrollend" in window) return;
     clearTimeout(this.#settling);
-    this.#settling = setTimeout(() => this.#moveTo(this.#top), SETTLED_MS);
+    this.#settling = setTimeout(() => this.#settle(), SETTLED_MS);
+  }
+
+  /** Puts a scaled scrollbar where it belongs. Before scrolling has ended, this would cut a smooth scroll short. */
+  #settle() {
+    if (!this.#unsettled) return;
+    this.#unsettled = false;
+    this.#moveTo(this.#top);
   }
 
   #pressed(event) {
