@@ -124,6 +124,19 @@ def test_the_legs_are_as_long_as_they_took(fake: FakeServer) -> None:
 
 
 @pytest.mark.injected
+def test_what_the_server_measured_is_drawn_between_posting_and_receiving(fake: FakeServer) -> None:
+    id = fake.ask(10)
+    fake.push("result", 1, id=id, n=10, digits=2, value="55", timings={"queued": 1_000, "computed": 1})
+    journey = card(fake.page, 10).locator(".journey")
+    expect(journey.locator("summary")).to_have_text(re.compile("Journey, "))
+    drawn = lengths(journey)
+    received = drawn["post"] + drawn["wait"]
+    assert drawn["before"] + drawn["queue"] + drawn["compute"] < received
+    # Nobody knows by how much the clocks differ.
+    assert drawn["before"] == pytest.approx(drawn["after"], rel=0.05)
+
+
+@pytest.mark.injected
 def test_a_job_that_failed_has_no_journey(fake: FakeServer) -> None:
     fake.push("failed", 1, id=fake.ask(10), n=10, reason="It was given up after three attempts.")
     expect(card(fake.page, 10)).to_have_attribute("data-state", "failed")

@@ -311,14 +311,20 @@ function measuredSpans({ postedAt, acceptedAt, firstPartAt, receivedAt, postingM
   return spans;
 }
 
-/** Both lanes on one scale. The server's begins where the browser heard that the job was accepted. */
+/**
+ * Both lanes on one scale. The server's clock ran between posting and receiving. Where in between is not known, since
+ * the clocks are not compared, so its lane is in the middle.
+ */
 function measuredLengths(job) {
   const lengths = Object.fromEntries(measuredSpans(job).map(({ leg, us }) => [leg, Math.max(us, 1)]));
   const overtaken = job.acceptedAt !== null && job.acceptedAt > job.receivedAt;
   if (overtaken) delete lengths.post;
   const { post = 0, wait = 0, receive = 0, queue = 0, compute = 0 } = lengths;
-  const longest = Math.max(post + wait + receive, post + queue + compute);
-  return { ...lengths, before: post, rest: longest - post - wait - receive, after: longest - post - queue - compute };
+  const browser = post + wait + receive;
+  const server = queue + compute;
+  const longest = Math.max(browser, server);
+  const around = (longest - server) / 2;
+  return { ...lengths, before: around, after: around, rest: longest - browser };
 }
 
 const form = document.querySelector("#ask");
