@@ -66,9 +66,12 @@ class FakeServer:
         )
 
     def ask(self, n: int) -> str:
-        """Submits on the page, and returns the id of the job that arrived."""
+        """Submits on the page, and returns the id of the job that arrived, once the page knows that it was accepted."""
         known = len(self.jobs)
         with self.page.expect_response("**/fib"):
             ask(self.page, str(n))
         assert len(self.jobs) == known + 1
-        return str(self.jobs[-1]["id"])
+        id = str(self.jobs[-1]["id"])
+        # The response can be here before the page has read it.
+        expect(self.page.locator(f".card[data-id='{id}']")).to_have_attribute("data-state", "queued")
+        return id

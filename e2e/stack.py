@@ -83,7 +83,8 @@ class Container:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Freezes all of its processes: connections to it stay open, but nothing answers."""
-        docker("pause", self.id)
+        # The kernel does not always freeze a process that waits for the disk, and Docker then gives up.
+        eventually(lambda: docker("pause", self.id), f"{self.service} being frozen")
         try:
             yield
         finally:
