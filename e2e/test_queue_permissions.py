@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from .stack import Stack
+from .client import Client
+from .stack import Container, Stack
 
 pytestmark = pytest.mark.compose
 
@@ -56,12 +57,30 @@ def test_nobody_gets_in_without_a_password(stack: Stack, login: dict[str, str]) 
         assert ["Authorization Violation" in error for error in errors(tcp, login, "PING")] == [True]
 
 
+def test_a_password_whose_file_is_removed_is_replaced(stack: Stack, client: Client) -> None:
+    queue, web = stack.container("queue"), stack.container("web")
+    old = password_of(web)
+    assert queue.exec("rm", "/credentials/web/password").returncode == 0
+    queue.restart()
+    # Web reads the new one by itself.
+    stack.wait_until_ready()
+    with client.private() as listening:
+        assert listening.result(client.submit(10))["value"] == "55"
+    assert password_of(web) != old
+    with connected(stack) as tcp:
+        assert "Authorization Violation" in errors(tcp, {"user": "web", "pass": old}, "PING")[0]
+
+
+def password_of(container: Container) -> str:
+    read = container.exec("cat", "/run/credentials/password")
+    assert read.returncode == 0, read.stderr
+    return read.stdout
+
+
 def errors_of(stack: Stack, user: str, command: str) -> list[str]:
     """The errors that `user` gets in reply to one command."""
-    password = stack.container(user).exec("cat", "/run/credentials/password")
-    assert password.returncode == 0, password.stderr
     with connected(stack) as tcp:
-        return errors(tcp, {"user": user, "pass": password.stdout}, command)
+        return errors(tcp, {"user": user, "pass": password_of(stack.container(user))}, command)
 
 
 @contextmanager
