@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from bench import faults_page, measure
-from bench.faults import CALM_S, Container, Fault, Kind, containers, schedule
+from bench.faults import CALM_S, Container, Fault, Kind, containers, nodes_of, schedule
 from bench.faults_page import FaultRun, Head, Injected, Report
 from bench.systems import Project, Unavailable, compose_is_ready
 
@@ -33,6 +33,9 @@ RATE = 100
 LONG_EVERY_S = 3
 # A new client is to be served within 5 s. A machine that does other work as well gets twice that.
 RECOVERY_LIMIT_S = 10
+# Where the queue has several nodes, one that is disturbed is to be replaced as their leader within this time.
+PAUSE_LIMIT_S = 10
+_WHOLE_PATIENCE_S = 120
 _RECOVERY_PATIENCE_S = 60
 # How long to wait for a long job that is to be disturbed, and how long it has to be.
 _LONG_JOB_S = 40
@@ -47,7 +50,8 @@ def main() -> None:
         prog="make chaos",
         description="Posts jobs at a fixed rate while services are killed, frozen, restarted and cut from the network, "
         "then reads the whole log. Exit code 1 if a job was lost, ended twice or wrongly, or if a new client had to wait "
-        "too long after a fault.",
+        "too long after a fault. With CLUSTER=yes the queue has three nodes, which are disturbed one at a time, also by "
+        "emptying their disks, and there are two of each service.",
     )
     parser.add_argument("--seed", type=int, help="decides jobs and faults; without it a new one is drawn and printed")
     parser.add_argument(
@@ -57,6 +61,12 @@ def main() -> None:
         help="how long each run posts jobs; from 8 on, the queue is once away for 150 s",
     )
     parser.add_argument("--runs", type=int, default=1, help="how many runs, with one seed after the other")
+    parser.add_argument(
+        "--only",
+        type=lambda name: Kind[name],
+        metavar="KIND",
+        help=f"one kind of faults: {', '.join(Kind.__members__)}",
+    )
     parser.add_argument("--rate", type=int, default=RATE, help="jobs per second")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write what happened to this Markdown page")
     parser.add_argument(
@@ -79,11 +89,11 @@ def main() -> None:
         with running(args.project, args.url) as (project, url):
             runs = []
             for seed in range(first_seed, first_seed + args.runs):
-                runs.append(disturbed(seed, args.minutes * 60, args.rate, project, url))
+                runs.append(disturbed(seed, args, project, url))
                 (ARTIFACTS / f"seed-{seed}.json").write_text(json.dumps(runs[-1], indent=1) + "\n", encoding="utf-8")
                 if problems(runs[-1]):
                     save_logs(project, seed)
-    except (Unavailable, subprocess.CalledProcessError, RuntimeError, TimeoutError) as error:
+    except (Unavailable, subprocess.CalledProcessError, RuntimeError, TimeoutError, ValueError) as error:
         sys.exit(f"chaos: {error}")
     text = faults_page.render(runs, head(load_average))
     if args.page:
@@ -136,10 +146,11 @@ def free_port() -> int:
         return port
 
 
-def disturbed(seed: int, seconds: float, rate: int, project: str, url: str) -> FaultRun:
+def disturbed(seed: int, args: argparse.Namespace, project: str, url: str) -> FaultRun:
     """One run: the jobs and the faults that belong to the seed."""
+    seconds, rate = args.minutes * 60, args.rate
     targets = containers(project)
-    planned = schedule(seed, seconds, list(targets))
+    planned = schedule(seed, seconds, list(targets), args.only)
     say(f"seed {seed}: {seconds:.0f} s, {rate} jobs per second, {len(planned)} faults of {', '.join(targets)}")
     for fault in planned:
         say(f"  {fault.at_s:4.0f} s  {fault}")
@@ -157,7 +168,14 @@ def disturbed(seed: int, seconds: float, rate: int, project: str, url: str) -> F
     for done, following in zip(injected, [*injected[1:], None], strict=True):
         until_s = seconds if following is None else following["began_s"]
         done["as_before_s"] = as_before(report, done["ended_s"], until_s)
-    return {"seed": seed, "injected": injected, "planned": len(planned), "report": report}
+        done["pause_s"] = longest_pause(report, done["began_s"], until_s)
+    return {
+        "seed": seed,
+        "containers": list(targets),
+        "injected": injected,
+        "planned": len(planned),
+        "report": report,
+    }
 
 
 class Driver:
@@ -236,7 +254,8 @@ def inject(fault: Fault, targets: dict[str, Container], driver: Driver, url: str
     met = aim is None or driver.wait_for_long_job(aim)
     concerned = [targets[name] for name in fault.containers]
     began_s = driver.now_s()
-    with ThreadPoolExecutor(len(concerned)) as pool:
+    # One after the other, where that is the fault.
+    with ThreadPoolExecutor(1 if fault.kind is Kind.IN_TURN else len(concerned)) as pool:
         try:
             list(pool.map(lambda container: container.begin(fault.kind), concerned))
             time.sleep(fault.hold_s)
@@ -244,8 +263,12 @@ def inject(fault: Fault, targets: dict[str, Container], driver: Driver, url: str
             list(pool.map(lambda container: container.end(fault.kind), concerned))
     ended_s = driver.now_s()
     recovered_s = recover(url)
+    # Another node must not be disturbed while only two have what was accepted.
+    whole = wait_until_whole([targets[name] for name in nodes_of(targets)])
     told = "not " if recovered_s is None else f"{recovered_s:.2f} s after it was "
     say(f"{began_s:6.1f} s  {fault}{'' if met else ', but met no long job'}: {told}over at {ended_s:.1f} s")
+    if not whole:
+        raise TimeoutError(f"the queue's nodes did not have everything {_WHOLE_PATIENCE_S} s after {fault}")
     return {
         "kind": fault.kind,
         "containers": list(fault.containers),
@@ -254,7 +277,18 @@ def inject(fault: Fault, targets: dict[str, Container], driver: Driver, url: str
         "ended_s": ended_s,
         "recovered_s": recovered_s,
         "as_before_s": None,
+        "pause_s": 0,
     }
+
+
+def wait_until_whole(nodes: list[Container]) -> bool:
+    """Waits until every node of the queue has what it is to have. Returns whether that came."""
+    deadline = time.monotonic() + _WHOLE_PATIENCE_S
+    while not all(node.is_whole() for node in nodes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1)
+    return True
 
 
 def recover(url: str) -> float | None:
@@ -276,10 +310,28 @@ def as_before(report: Report, ended_s: float, until_s: float) -> float | None:
     return None
 
 
+def longest_pause(report: Report, began_s: float, until_s: float) -> float:
+    """The longest time in which no job was accepted, of those that overlap this one."""
+    pauses = report["pauses"]
+    return max(
+        (
+            pause["lasted_s"]
+            for pause in pauses
+            if pause["began_s"] < until_s and pause["began_s"] + pause["lasted_s"] > began_s
+        ),
+        default=0,
+    )
+
+
 def problems(run: FaultRun) -> list[str]:
     """What must not happen and did."""
     found = [f"{count} {finding}" for finding, count in run["report"]["findings"].items()]
+    nodes = nodes_of(run["containers"])
     for done in run["injected"]:
+        if set(done["containers"]) <= set(nodes) and done["pause_s"] > PAUSE_LIMIT_S:
+            found.append(
+                f"no job was accepted for {done['pause_s']:.1f} s when {done['containers']} had been {done['kind']}"
+            )
         recovered_s = done["recovered_s"]
         if recovered_s is None or recovered_s > RECOVERY_LIMIT_S:
             after = "never" if recovered_s is None else f"only after {recovered_s:.1f} s"
