@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Context;
+use daemon::metrics::Submissions;
 use protocol::{Hosts, MaxN};
 use queue::Roles;
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Which sockets are accepted.
     #[command(flatten)]
     websocket: websocket::Config,
+    /// Where metrics are served.
+    #[command(flatten)]
+    metrics: daemon::metrics::Options,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
@@ -68,6 +72,8 @@ async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("LISTEN {}", args.listen))?;
+    let metrics_listener = args.metrics.bind().await?;
+    let mut registry = daemon::metrics::registry();
     let address = listener.local_addr().context("address")?;
     eprintln!("fibwire is up: http://{address}");
     let rules = site::Rules {
@@ -77,11 +83,12 @@ async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
             .unwrap_or_else(|| Hosts::of_listener(address.ip())),
         origins: args.websocket.allowed_origins.clone(),
     };
-    let routes = site::around(submitter, rules);
+    let routes = site::around(submitter, rules, Submissions::new(&mut registry));
     let sockets = websocket::run(listener, reader, args.websocket, routes, shutdown.clone());
     let calculator = calculator::run(worker, args.calculator, shutdown.clone());
+    let metrics = daemon::metrics::serve(metrics_listener, registry, shutdown);
     tokio::select! {
-        (served, ()) = async { tokio::join!(sockets, calculator) } => served,
+        (served, (), metrics) = async { tokio::join!(sockets, calculator, metrics) } => served.and(metrics),
         stopped = driver.run() => Err(stopped.into()),
     }
 }

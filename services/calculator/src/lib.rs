@@ -21,16 +21,18 @@ pub use machine::Machine;
 /// The most connections for health checks at a time.
 const MAX_HEALTH_CONNECTIONS: usize = 4;
 
-/// Runs the service: a calculator on the queue that `args` name, with a health check.
+/// Runs the service: a calculator on the queue that `args` name, with a health check and metrics.
 ///
 /// # Errors
 ///
-/// If the queue's address is invalid or the address for health checks cannot be listened on.
+/// If the queue's address is invalid or one of the other addresses cannot be listened on.
 pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let (worker, driver) = Worker::connect(&args.queue).await.context("QUEUE_URL")?;
     let listener = TcpListener::bind(args.health_listen)
         .await
         .context("HEALTH_LISTEN")?;
+    let metrics_listener = args.metrics.bind().await?;
+    let registry = daemon::metrics::registry();
     let readiness = driver.readiness();
     let health = daemon::serve(
         listener,
@@ -38,10 +40,11 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
         MAX_HEALTH_CONNECTIONS,
         shutdown.clone(),
     );
+    let metrics = daemon::metrics::serve(metrics_listener, registry, shutdown.clone());
     tracing::info!("calculator started");
     let work = run(worker, args.config, shutdown);
     tokio::select! {
-        (health, ()) = async { tokio::join!(health, work) } => health,
+        (health, metrics, ()) = async { tokio::join!(health, metrics, work) } => health.and(metrics),
         stopped = driver.run() => Err(stopped.into()),
     }
 }

@@ -9,10 +9,8 @@ use pyo3::{
     types::PyBytes,
 };
 use queue::{JetStreamOptions, Submitter};
-use tokio::{
-    runtime::{self, Runtime},
-    task::AbortHandle,
-};
+use tokio::runtime::{self, Runtime};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How many threads serve the connection to the queue. Requests wait on their own threads.
 const RUNTIME_THREADS: usize = 1;
@@ -34,6 +32,8 @@ struct Config {
         default_value = ""
     )]
     allowed_origins: Origins,
+    #[command(flatten)]
+    metrics: daemon::metrics::Options,
 }
 
 /// Status, headers and body of an HTTP response.
@@ -42,9 +42,11 @@ type Answer<'py> = (u16, Vec<(&'static str, String)>, Bound<'py, PyBytes>);
 /// Submits jobs to the queue, over one connection.
 #[pyclass(frozen, module = "web._web")]
 struct Submissions {
+    /// Ends the driver of the submitter and the server of the metrics.
+    _shutdown: DropGuard,
     runtime: Runtime,
     submitter: Submitter,
-    driver: AbortHandle,
+    counts: daemon::metrics::Submissions,
     max_n: MaxN,
     allowed_origins: Origins,
 }
@@ -67,11 +69,24 @@ impl Submissions {
         let (submitter, driver) = runtime
             .block_on(Submitter::connect(&config.queue))
             .map_err(|error| PyValueError::new_err(format!("QUEUE_URL: {error}")))?;
-        let driver = runtime.spawn(driver.run()).abort_handle();
+        let listener = runtime
+            .block_on(config.metrics.bind())
+            .map_err(|error| PyOSError::new_err(format!("{error:#}")))?;
+        let mut registry = daemon::metrics::registry();
+        let counts = daemon::metrics::Submissions::new(&mut registry);
+        let shutdown = CancellationToken::new();
+        runtime.spawn(shutdown.clone().run_until_cancelled_owned(driver.run()));
+        let metrics = daemon::metrics::serve(listener, registry, shutdown.clone());
+        runtime.spawn(async {
+            if let Err(error) = metrics.await {
+                tracing::error!(error = format!("{error:#}"), "metrics are no longer served");
+            }
+        });
         Ok(Self {
+            _shutdown: shutdown.drop_guard(),
             runtime,
             submitter,
-            driver,
+            counts,
             max_n: config.max_n,
             allowed_origins: config.allowed_origins,
         })
@@ -108,7 +123,15 @@ impl Submissions {
             }
             Err(problem) => problem.into(),
         });
+        self.counts.count(response.status);
         answer(py, &response)
+    }
+
+    /// The problem of a `POST /fib` that is refused before it is read, because of its size.
+    fn refuse<'py>(&self, py: Python<'py>, status: u16) -> PyResult<Answer<'py>> {
+        let status = parse_status(status)?;
+        self.counts.count(status);
+        Ok(answer(py, &Problem::of_status(status).into()))
     }
 }
 
@@ -124,18 +147,17 @@ impl Submissions {
     }
 }
 
-impl Drop for Submissions {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-/// The problem of a request that is refused because of its method, path or size.
+/// The problem of a request that is refused because of its method or path.
 #[pyfunction]
 fn problem(py: Python<'_>, status: u16) -> PyResult<Answer<'_>> {
-    let status =
-        StatusCode::from_u16(status).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    Ok(answer(py, &Problem::of_status(status).into()))
+    Ok(answer(
+        py,
+        &Problem::of_status(parse_status(status)?).into(),
+    ))
+}
+
+fn parse_status(status: u16) -> PyResult<StatusCode> {
+    StatusCode::from_u16(status).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 fn answer<'py>(py: Python<'py>, response: &Response) -> Answer<'py> {

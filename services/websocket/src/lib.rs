@@ -26,16 +26,19 @@ pub use routes::Sockets;
 /// The most connections that are not sockets: health checks, pages, posts.
 const MAX_OTHER_CONNECTIONS: usize = 1000;
 
-/// Runs the service: sockets on the queue that `args` name, with a health check.
+/// Runs the service: sockets on the queue that `args` name, with a health check and metrics.
 ///
 /// # Errors
 ///
-/// If the queue's address is invalid or the address for sockets cannot be listened on.
+/// If the queue's address is invalid or one of the addresses cannot be listened on.
 pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let (reader, driver) = Reader::connect(&args.queue).await.context("QUEUE_URL")?;
     let listener = TcpListener::bind(args.listen).await.context("LISTEN")?;
+    let metrics_listener = args.metrics.bind().await?;
+    let registry = daemon::metrics::registry();
     let readiness = driver.readiness();
     let health = daemon::health::routes(move || readiness.is_ready());
+    let metrics = daemon::metrics::serve(metrics_listener, registry, shutdown.clone());
     tracing::info!(listen = %args.listen, "websocket server started");
     let served = run(
         listener,
@@ -49,7 +52,7 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
         shutdown,
     );
     tokio::select! {
-        served = served => served,
+        (served, metrics) = async { tokio::join!(served, metrics) } => served.and(metrics),
         stopped = driver.run() => Err(stopped.into()),
     }
 }
