@@ -11,6 +11,8 @@ mod options;
 mod publisher;
 #[cfg(feature = "reader")]
 mod results;
+#[cfg(any(feature = "worker", feature = "reader"))]
+mod sampled;
 mod subjects;
 #[cfg(feature = "submitter")]
 mod submitter;
@@ -22,6 +24,7 @@ mod worker;
 pub use async_nats::ConnectError;
 #[cfg(feature = "worker")]
 pub(crate) use jobs::{Acker, Jobs};
+pub(crate) use link::Connections;
 pub use options::JetStreamOptions;
 #[cfg(feature = "reader")]
 pub(crate) use results::read;

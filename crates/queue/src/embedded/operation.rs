@@ -4,7 +4,7 @@ use bytes::Bytes;
 use protocol::{Audience, Job, event::MessageId};
 use tokio::sync::oneshot;
 
-use crate::error::SubmitError;
+use crate::{error::SubmitError, stored::Stored};
 
 /// Something to write.
 #[derive(Debug)]
@@ -12,14 +12,14 @@ pub(super) enum Operation {
     /// A job is submitted. The answer comes once it is on disk.
     Submit {
         job: Job,
-        reply: oneshot::Sender<Result<(), SubmitError>>,
+        reply: oneshot::Sender<Result<Stored, SubmitError>>,
     },
     /// An event is published. The answer comes once it is on disk.
     Publish {
         id: MessageId,
         audience: Audience,
         payload: Bytes,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Stored>,
     },
     /// A job was delivered for the `attempts`th time.
     Attempt {

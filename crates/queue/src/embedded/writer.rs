@@ -28,6 +28,7 @@ use super::{
 use crate::{
     error::SubmitError,
     log::{Entry, Log},
+    stored::Stored,
 };
 
 /// The most operations in a commit.
@@ -74,7 +75,7 @@ struct Staged {
 enum StagedOperation {
     Job {
         attempted: Attempted,
-        reply: oneshot::Sender<Result<(), SubmitError>>,
+        reply: oneshot::Sender<Result<Stored, SubmitError>>,
     },
     Event {
         entry: Entry,
@@ -83,10 +84,10 @@ enum StagedOperation {
         payload: bytes::Bytes,
         /// The key of the job that this event ends.
         ended: Option<u64>,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Stored>,
     },
     /// A job or an event that was written before, perhaps in this commit.
-    KnownJob(oneshot::Sender<Result<(), SubmitError>>),
+    KnownJob(oneshot::Sender<Result<Stored, SubmitError>>),
     KnownEvent(Operation),
     /// One that nobody waits for.
     Note(Operation),
@@ -280,7 +281,7 @@ impl<S: Store> Writer<S> {
     fn stage_job(
         &mut self,
         job: Job,
-        reply: oneshot::Sender<Result<(), SubmitError>>,
+        reply: oneshot::Sender<Result<Stored, SubmitError>>,
         now: Instant,
         staged: &mut Staged,
     ) {
@@ -331,7 +332,7 @@ impl<S: Store> Writer<S> {
             match operation {
                 StagedOperation::Job { attempted, reply } => {
                     lanes.lane(attempted.job.lane()).push(attempted);
-                    answer(reply, Ok(()));
+                    answer(reply, Ok(Stored::New));
                 }
                 StagedOperation::Event {
                     entry,
@@ -341,10 +342,12 @@ impl<S: Store> Writer<S> {
                 } => {
                     extent.lock().add(entry.seq, now, bytes, &entry.audience);
                     log.append(entry);
-                    answer(reply, ());
+                    answer(reply, Stored::New);
                 }
-                StagedOperation::KnownJob(reply) => answer(reply, Ok(())),
-                StagedOperation::KnownEvent(Operation::Publish { reply, .. }) => answer(reply, ()),
+                StagedOperation::KnownJob(reply) => answer(reply, Ok(Stored::Before)),
+                StagedOperation::KnownEvent(Operation::Publish { reply, .. }) => {
+                    answer(reply, Stored::Before);
+                }
                 StagedOperation::Note(Operation::Done { job }) => {
                     self.known.jobs.remove(&job);
                 }

@@ -7,6 +7,7 @@ use async_nats::jetstream::{
     consumer::{self, pull},
 };
 use futures_util::StreamExt;
+use prometheus_client::metrics::counter::Counter;
 use protocol::{Audience, Event, Job, Lane, event::Body};
 use serde_json::Value;
 use tokio::{
@@ -34,6 +35,7 @@ pub(crate) struct Jobs {
     /// Publishes the failure of a job that cannot be read.
     publisher: Publisher,
     acks: Acks,
+    malformed: Counter,
 }
 
 /// What the ackers of one lane need.
@@ -59,6 +61,7 @@ impl Jobs {
         consumer: watch::Receiver<Option<Consumer>>,
         publisher: Publisher,
         acks: Acks,
+        malformed: Counter,
     ) -> Self {
         Self {
             lane,
@@ -67,6 +70,7 @@ impl Jobs {
             backoff: Backoff::default(),
             publisher,
             acks,
+            malformed,
         }
     }
 
@@ -147,6 +151,7 @@ impl Jobs {
             }),
             Err(error) => {
                 tracing::error!(%error, "discarded malformed job");
+                self.malformed.inc();
                 if let Some(malformed) = MalformedJob::parse(&acker.message.payload) {
                     // If even that cannot be published, the job has no end that a client could see.
                     if let Err(error) = malformed.fail(&self.publisher).await {
@@ -187,7 +192,8 @@ impl MalformedJob {
             n: self.n,
             body: Body::Failed { reason },
         };
-        publisher.publish(&self.audience, &event).await
+        publisher.publish(&self.audience, &event).await?;
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use protocol::{Audience, Event};
 use tokio::time::{Instant, sleep_until};
 
 use super::{link::Link, subjects};
-use crate::{backoff::Backoff, error::PublishError};
+use crate::{backoff::Backoff, error::PublishError, stored::Stored};
 
 /// How long to wait for the ack of a message before it is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,7 +69,7 @@ impl Publisher {
         id: &str,
         payload: &Bytes,
         deadline: Option<Instant>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Stored, StoreError> {
         let mut last_failure: Box<dyn Error + Send + Sync> =
             Box::new(io::Error::from(io::ErrorKind::NotConnected));
         let store = async {
@@ -78,7 +78,7 @@ impl Publisher {
                 let connection = self.link.connected().await;
                 let failure = tokio::select! {
                     stored = self.attempt(subject, id, payload) => match stored {
-                        Ok(()) => return Ok(()),
+                        Ok(stored) => return Ok(stored),
                         Err(failure) => failure,
                     },
                     // A message that was in flight when the connection was lost gets no ack.
@@ -119,13 +119,13 @@ impl Publisher {
         &self,
         audience: &Audience,
         event: &Event,
-    ) -> Result<(), PublishError> {
+    ) -> Result<Stored, PublishError> {
         let subject = subjects::of_audience(audience);
         let (id, payload) = (event.message_id().to_string(), event.encode());
         let mut backoff = Backoff::default();
         loop {
             match self.store(&subject, &id, &payload, None).await {
-                Ok(()) => return Ok(()),
+                Ok(stored) => return Ok(stored),
                 Err(StoreError::TooLong(cause)) => return Err(PublishError::TooLong(cause)),
                 Err(StoreError::Full | StoreError::TimedOut(_)) => backoff.wait().await,
             }
@@ -137,7 +137,7 @@ impl Publisher {
         subject: &str,
         id: &str,
         payload: &Bytes,
-    ) -> Result<(), context::PublishError> {
+    ) -> Result<Stored, context::PublishError> {
         let message = PublishMessage::build()
             .payload(payload.clone())
             .message_id(id);
@@ -145,7 +145,13 @@ impl Publisher {
             .send_publish(subject.to_owned(), message)
             .and_then(IntoFuture::into_future)
             .await
-            .map(|_stored_or_duplicate| ())
+            .map(|ack| {
+                if ack.duplicate {
+                    Stored::Before
+                } else {
+                    Stored::New
+                }
+            })
     }
 }
 

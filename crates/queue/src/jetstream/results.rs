@@ -18,8 +18,9 @@ use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use super::{
-    link::{self, Link},
+    link::{self, Connections, Link},
     options::JetStreamOptions,
+    sampled::Sampled,
     subjects,
 };
 use crate::{
@@ -64,14 +65,16 @@ fn config(replicas: u8) -> Config {
     }
 }
 
-/// The log behind the stream, and the driver that follows it.
+/// The log behind the stream, its connections, and the driver that follows it.
 pub(crate) async fn read(
     options: &JetStreamOptions,
-) -> Result<(Log, Driver), async_nats::ConnectError> {
+) -> Result<(Log, Connections, Driver), async_nats::ConnectError> {
     let (client, link) = link::connect(options, USER).await?;
+    let bytes = Sampled::unknown();
     let feed = Feed {
         context: jetstream::new(client),
         link,
+        bytes: bytes.clone(),
         replicas: options.replicas,
     };
     // Sockets that are behind read over a connection of their own, so that they do not delay the feed.
@@ -79,8 +82,10 @@ pub(crate) async fn read(
     let results = Results {
         context: jetstream::new(client),
         link,
+        bytes,
         reads: Semaphore::new(MAX_READS),
     };
+    let connections = Connections::of([feed.link.clone(), results.link.clone()]);
     let log = Log::with_history(TAIL, Arc::new(results));
     let followed = log.clone();
     let driver = Driver::new(async move |ready| {
@@ -89,7 +94,7 @@ pub(crate) async fn read(
             never = followed.expire() => never,
         }
     });
-    Ok((log, driver))
+    Ok((log, connections, driver))
 }
 
 /// The stream behind a log, for what the tail no longer holds.
@@ -97,6 +102,8 @@ pub(crate) async fn read(
 struct Results {
     context: jetstream::Context,
     link: Link,
+    /// The size of the stream.
+    bytes: Sampled<u64>,
     reads: Semaphore,
 }
 
@@ -107,6 +114,10 @@ impl History for Results {
 
     fn held(&self) -> Answer<'_, Held> {
         Box::pin(self.until_answered(held))
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        self.bytes.latest()
     }
 }
 
@@ -141,6 +152,7 @@ impl Results {
 struct Feed {
     context: jetstream::Context,
     link: Link,
+    bytes: Sampled<u64>,
     replicas: u8,
 }
 
@@ -152,12 +164,18 @@ impl Feed {
             let connection = self.link.connected().await;
             let failure = tokio::select! {
                 failed = self.follow(log, ready) => failed.err(),
+                never = self.bytes.follow(|| self.ask_bytes()) => match never {},
                 // The server may come back without its disk, so the stream is declared again.
                 () = connection.lost() => None,
             };
             ready.send_replace(false);
             backoff.after(failure).await;
         }
+    }
+
+    async fn ask_bytes(&self) -> Result<u64, async_nats::Error> {
+        let stream = self.context.get_stream_no_info(STREAM).await?;
+        Ok(stream.get_info().await?.state.bytes)
     }
 
     async fn follow(

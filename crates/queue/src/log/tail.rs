@@ -75,6 +75,14 @@ impl Tail {
         self.head.map(|head| head.max(self.end))
     }
 
+    pub(super) fn events(&self) -> usize {
+        self.by_age.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn era(&self) -> u64 {
         self.era
     }

@@ -42,12 +42,14 @@ async fn no_service_can_do_what_is_another_services() {
         ("web", "$JS.API.STREAM.INFO.JOBS"),
         ("web", "$JS.API.CONSUMER.MSG.NEXT.JOBS.small"),
         ("web", "$JS.API.STREAM.PURGE.JOBS"),
+        ("web", "$JS.API.DIRECT.GET.JOBS"),
         ("calculator", "jobs.small"),
         ("calculator", "$JS.API.STREAM.DELETE.JOBS"),
         ("calculator", "$JS.API.DIRECT.GET.RESULTS"),
         ("websocket", "jobs.small"),
         ("websocket", "results.public"),
         ("websocket", "$JS.API.STREAM.INFO.JOBS"),
+        ("websocket", "$JS.API.DIRECT.GET.JOBS"),
         ("websocket", "$JS.API.STREAM.DELETE.RESULTS"),
     ] {
         let (client, mut refusals) = client(stage.server(), user).await;
