@@ -59,12 +59,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Roles {
-        submitter,
-        worker,
-        reader,
-        driver,
-    } = if args.in_memory {
+    let roles = if args.in_memory {
         Roles::in_memory()
     } else {
         Roles::on_disk(&args.data)?
@@ -74,6 +69,13 @@ async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
         .with_context(|| format!("LISTEN {}", args.listen))?;
     let metrics_listener = args.metrics.bind().await?;
     let mut registry = daemon::metrics::registry();
+    roles.register(&mut registry);
+    let Roles {
+        submitter,
+        worker,
+        reader,
+        driver,
+    } = roles;
     let address = listener.local_addr().context("address")?;
     eprintln!("fibwire is up: http://{address}");
     let rules = site::Rules {
@@ -84,8 +86,20 @@ async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
         origins: args.websocket.allowed_origins.clone(),
     };
     let routes = site::around(submitter, rules, Submissions::new(&mut registry));
-    let sockets = websocket::run(listener, reader, args.websocket, routes, shutdown.clone());
-    let calculator = calculator::run(worker, args.calculator, shutdown.clone());
+    let sockets = websocket::run(
+        listener,
+        reader,
+        args.websocket,
+        websocket::Metrics::new(&mut registry),
+        routes,
+        shutdown.clone(),
+    );
+    let calculator = calculator::run(
+        worker,
+        args.calculator,
+        calculator::Metrics::new(&mut registry),
+        shutdown.clone(),
+    );
     let metrics = daemon::metrics::serve(metrics_listener, registry, shutdown);
     tokio::select! {
         (served, (), metrics) = async { tokio::join!(sockets, calculator, metrics) } => served.and(metrics),

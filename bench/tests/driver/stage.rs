@@ -61,10 +61,11 @@ impl Stage {
                     listener,
                     reader,
                     sockets,
+                    websocket::Metrics::default(),
                     |sockets| sockets.merge(fib),
                     shutdown.clone()
                 ),
-                calculator::run(worker, calculator, shutdown),
+                calculator::run(worker, calculator, calculator::Metrics::default(), shutdown),
             );
             served.expect("a server");
         })

@@ -5,6 +5,7 @@ mod config;
 mod job;
 mod lane;
 mod machine;
+mod metrics;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::{Args, Command, Config};
 use job::Calculator;
 pub use machine::Machine;
+pub use metrics::Metrics;
 
 /// The most connections for health checks at a time.
 const MAX_HEALTH_CONNECTIONS: usize = 4;
@@ -32,7 +34,9 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
         .await
         .context("HEALTH_LISTEN")?;
     let metrics_listener = args.metrics.bind().await?;
-    let registry = daemon::metrics::registry();
+    let mut registry = daemon::metrics::registry();
+    worker.register(&mut registry);
+    let counts = Metrics::new(&mut registry);
     let readiness = driver.readiness();
     let health = daemon::serve(
         listener,
@@ -42,7 +46,7 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
     );
     let metrics = daemon::metrics::serve(metrics_listener, registry, shutdown.clone());
     tracing::info!("calculator started");
-    let work = run(worker, args.config, shutdown);
+    let work = run(worker, args.config, counts, shutdown);
     tokio::select! {
         (health, metrics, ()) = async { tokio::join!(health, metrics, work) } => health.and(metrics),
         stopped = driver.run() => Err(stopped.into()),
@@ -51,8 +55,8 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
 
 /// Works on jobs until `shutdown`, then gives back those that are not done. The caller runs the driver of
 /// `worker`.
-pub async fn run(worker: Worker, config: Config, shutdown: CancellationToken) {
-    run_on(Arc::new(machine::Local), worker, config, shutdown).await;
+pub async fn run(worker: Worker, config: Config, metrics: Metrics, shutdown: CancellationToken) {
+    run_on(Arc::new(machine::Local), worker, config, metrics, shutdown).await;
 }
 
 /// The same as [`run`], on a given machine.
@@ -60,9 +64,10 @@ pub async fn run_on(
     machine: Arc<dyn Machine>,
     worker: Worker,
     config: Config,
+    metrics: Metrics,
     shutdown: CancellationToken,
 ) {
-    let calculator = Arc::new(Calculator::new(machine, worker, config));
+    let calculator = Arc::new(Calculator::new(machine, worker, config, metrics));
     let lanes = [
         (Lane::Small, lane::MAX_SMALL_JOBS),
         (Lane::Large, lane::MAX_LARGE_JOBS),

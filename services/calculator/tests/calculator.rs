@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path, time::Duration};
 
-use calculator::Config;
+use calculator::{Config, Metrics};
 use protocol::{Audience, Event, Job, Lane, event::Body};
 use queue::{Cursor, Item, JetStreamOptions, Reader, Roles, Submitter, Worker};
 use testkit::{NatsServer, eventually, within};
@@ -32,6 +32,7 @@ impl Stage {
         tasks.spawn(calculator::run(
             roles.worker.clone(),
             config,
+            Metrics::default(),
             shutdown.clone(),
         ));
         Self {
@@ -252,7 +253,12 @@ async fn a_job_delivered_a_fourth_time_fails_before_it_is_computed() {
     let mut cursor = reader.cursor(&[Audience::Public], |_| true, None).unwrap();
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(calculator::run(worker, CONFIG, shutdown.clone()));
+    tasks.spawn(calculator::run(
+        worker,
+        CONFIG,
+        Metrics::default(),
+        shutdown.clone(),
+    ));
     let event = next(&mut cursor).await;
     assert!(matches!(event.body, Body::Failed { .. }), "{event:?}");
     assert_eq!(event.id, job.id);
@@ -296,7 +302,12 @@ async fn a_job_longer_than_the_patience_of_the_queue_tells_its_progress_and_is_c
     }
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(calculator::run(worker, CONFIG, shutdown.clone()));
+    tasks.spawn(calculator::run(
+        worker,
+        CONFIG,
+        Metrics::default(),
+        shutdown.clone(),
+    ));
     eventually("a reader that is ready", async || {
         readiness.is_ready().then_some(())
     })

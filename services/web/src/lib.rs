@@ -73,6 +73,7 @@ impl Submissions {
             .block_on(config.metrics.bind())
             .map_err(|error| PyOSError::new_err(format!("{error:#}")))?;
         let mut registry = daemon::metrics::registry();
+        submitter.register(&mut registry);
         let counts = daemon::metrics::Submissions::new(&mut registry);
         let shutdown = CancellationToken::new();
         runtime.spawn(shutdown.clone().run_until_cancelled_owned(driver.run()));

@@ -12,7 +12,11 @@ use protocol::{Origins, Problem, Source};
 use queue::{Cursor, Item, NotReady, Reader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Config, request::Request};
+use crate::{
+    Config, Metrics,
+    metrics::{Kind, Open},
+    request::Request,
+};
 
 /// After how many seconds to try again while the log cannot be read.
 const RETRY_AFTER_S: u32 = 1;
@@ -23,6 +27,7 @@ pub(crate) struct Admissions {
     reader: Reader,
     allowed_origins: Arc<Origins>,
     permits: Arc<Semaphore>,
+    metrics: Metrics,
 }
 
 /// What a socket or an event stream holds while it is open.
@@ -32,6 +37,8 @@ pub(crate) struct Admission {
     pub(crate) cursor: Cursor,
     /// Whether the reader is told of gaps. The broadcast has no message for one.
     tells_gaps: bool,
+    metrics: Metrics,
+    _open: Open,
     /// Counts the reader as connected.
     _permit: OwnedSemaphorePermit,
 }
@@ -46,18 +53,21 @@ pub(crate) enum Refusal {
 }
 
 impl Admissions {
-    pub(crate) fn new(reader: Reader, config: Config) -> Self {
+    pub(crate) fn new(reader: Reader, config: Config, metrics: Metrics) -> Self {
+        metrics.limit(config.max_sockets);
         Self {
             reader,
             allowed_origins: Arc::new(config.allowed_origins),
             permits: Arc::new(Semaphore::new(config.max_sockets)),
+            metrics,
         }
     }
 
     /// Admits the request with these headers, or says why not. `request` is what it asks for; `None` if
-    /// that is invalid.
+    /// that is invalid, and `kind` is what it would read from.
     pub(crate) fn admit(
         &self,
+        kind: Kind,
         headers: &HeaderMap,
         request: Option<Request>,
     ) -> Result<Admission, Refusal> {
@@ -74,6 +84,8 @@ impl Admissions {
         Ok(Admission {
             cursor,
             tells_gaps: !request.is_bare(),
+            _open: self.metrics.open(kind),
+            metrics: self.metrics.clone(),
             _permit: permit,
         })
     }
@@ -85,10 +97,17 @@ impl Admission {
     pub(crate) fn message(&self, item: &Item) -> Option<Bytes> {
         match item {
             Item::Entry(entry) => Some(entry.message.clone()),
-            Item::Gap(seq) => self
-                .tells_gaps
-                .then(|| format!(r#"{{"type":"gap","seq":{seq}}}"#).into()),
+            Item::Gap(seq) => {
+                self.metrics.gap();
+                self.tells_gaps
+                    .then(|| format!(r#"{{"type":"gap","seq":{seq}}}"#).into())
+            }
         }
+    }
+
+    /// Records that so many bytes of messages were sent.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.metrics.sent(bytes);
     }
 }
 

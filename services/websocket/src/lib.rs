@@ -6,8 +6,10 @@
 //! done so, and the standalone binary does it for all its routes.
 
 mod admission;
+mod close;
 mod config;
 mod events;
+mod metrics;
 mod outgoing;
 mod request;
 mod routes;
@@ -21,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Args, Command, Config};
+pub use metrics::Metrics;
 pub use routes::Sockets;
 
 /// The most connections that are not sockets: health checks, pages, posts.
@@ -35,7 +38,9 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
     let (reader, driver) = Reader::connect(&args.queue).await.context("QUEUE_URL")?;
     let listener = TcpListener::bind(args.listen).await.context("LISTEN")?;
     let metrics_listener = args.metrics.bind().await?;
-    let registry = daemon::metrics::registry();
+    let mut registry = daemon::metrics::registry();
+    reader.register(&mut registry);
+    let counts = Metrics::new(&mut registry);
     let readiness = driver.readiness();
     let health = daemon::health::routes(move || readiness.is_ready());
     let metrics = daemon::metrics::serve(metrics_listener, registry, shutdown.clone());
@@ -44,6 +49,7 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
         listener,
         reader,
         args.config,
+        counts,
         |sockets| {
             sockets.merge(health).method_not_allowed_fallback(async || {
                 daemon::response(Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).into())
@@ -68,11 +74,12 @@ pub async fn run(
     listener: TcpListener,
     reader: Reader,
     config: Config,
+    metrics: Metrics,
     routes: impl FnOnce(Router) -> Router,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let max_connections = config.max_sockets.saturating_add(MAX_OTHER_CONNECTIONS);
-    let sockets = Sockets::new(reader, config, shutdown.clone());
+    let sockets = Sockets::new(reader, config, metrics, shutdown.clone());
     let routes = routes(sockets.routes());
     let served = daemon::serve(listener, routes, max_connections, shutdown.clone()).await;
     shutdown.cancel();

@@ -26,7 +26,7 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use websocket::Config;
+use websocket::{Config, Metrics};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -59,6 +59,7 @@ impl Stage {
             listener,
             reader,
             config,
+            Metrics::default(),
             |sockets| sockets,
             shutdown.clone(),
         ));
