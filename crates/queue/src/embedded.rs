@@ -26,7 +26,7 @@ mod writer;
 
 use std::{path::Path, sync::Arc};
 
-use protocol::{Audience, Event, Job, Lane, unix_us};
+use protocol::{Audience, Event, Job, JobContext, Lane, unix_us};
 
 use crate::{
     Driver,
@@ -106,10 +106,10 @@ impl Queue {
         }
     }
 
-    pub(crate) async fn publish(&self, audience: &Audience, event: &Event) {
+    pub(crate) async fn publish(&self, audience: &Audience, event: &Event, context: JobContext) {
         match &self.backing {
-            Backing::Memory(memory) => memory.publish(audience, event, &self.log),
-            Backing::Disk(disk) => disk.publish(audience, event).await,
+            Backing::Memory(memory) => memory.publish(audience, event, context, &self.log),
+            Backing::Disk(disk) => disk.publish(audience, event, context).await,
         }
     }
 

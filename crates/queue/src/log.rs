@@ -132,6 +132,7 @@ mod tests {
             seq,
             kind: Kind::Result,
             audience,
+            context: None,
             message: "x".into(),
         }
     }

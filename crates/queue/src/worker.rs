@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, num::NonZeroUsize, sync::Arc};
 
-use protocol::{Audience, Event, Job, Lane};
+use protocol::{Audience, Event, Job, JobContext, Lane};
 
 #[cfg(feature = "custom")]
 use crate::custom;
@@ -68,7 +68,7 @@ impl Worker {
     }
 
     /// Publishes an event and returns once the log has stored it, however long that takes. An event
-    /// that is published twice is stored once.
+    /// that is published twice is stored once. `context` travels with it to the readers.
     ///
     /// Not cancel safe: if the future is dropped, the event may or may not be stored. It is safe to
     /// publish it again.
@@ -76,17 +76,22 @@ impl Worker {
     /// # Errors
     ///
     /// [`PublishError`] if trying again cannot help.
-    pub async fn publish(&self, audience: &Audience, event: &Event) -> Result<(), PublishError> {
+    pub async fn publish(
+        &self,
+        audience: &Audience,
+        event: &Event,
+        context: JobContext,
+    ) -> Result<(), PublishError> {
         match &self.0 {
             #[cfg(feature = "jetstream")]
-            Kind::JetStream(worker) => worker.publish(audience, event).await,
+            Kind::JetStream(worker) => worker.publish(audience, event, context).await,
             #[cfg(feature = "embedded")]
             Kind::Embedded(queue) => {
-                queue.publish(audience, event).await;
+                queue.publish(audience, event, context).await;
                 Ok(())
             }
             #[cfg(feature = "custom")]
-            Kind::Custom(backend) => backend.publish(audience, event).await,
+            Kind::Custom(backend) => backend.publish(audience, event, context).await,
         }
     }
 }

@@ -88,7 +88,10 @@ impl Calculator {
     }
 
     async fn work(&self, job: &Job, attempt: u64) -> Result<(), Unfinished> {
-        let queued_us = self.machine.unix_us().saturating_sub(job.accepted_us);
+        let queued_us = self
+            .machine
+            .unix_us()
+            .saturating_sub(job.context.accepted_us);
         let taken = Instant::now();
         let outcome = self.outcome(job, attempt).await?;
         let computed_us =
@@ -247,6 +250,8 @@ impl Calculator {
             n: job.n,
             body,
         };
-        self.worker.publish(&job.audience(), &event).await
+        self.worker
+            .publish(&job.audience(), &event, job.context)
+            .await
     }
 }

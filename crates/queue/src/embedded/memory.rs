@@ -1,7 +1,7 @@
 //! The queue's backing in memory: a job or an event takes effect at once.
 
 use parking_lot::Mutex;
-use protocol::{Audience, Event, Job, event::MessageId};
+use protocol::{Audience, Event, Job, JobContext, event::MessageId};
 use uuid::Uuid;
 
 use super::{
@@ -52,7 +52,13 @@ impl Memory {
         Ok(())
     }
 
-    pub(super) fn publish(&self, audience: &Audience, event: &Event, log: &Log) {
+    pub(super) fn publish(
+        &self,
+        audience: &Audience,
+        event: &Event,
+        context: JobContext,
+        log: &Log,
+    ) {
         let is_new = self
             .published
             .lock()
@@ -60,7 +66,8 @@ impl Memory {
         if is_new {
             let payload = event.encode();
             log.append_next(|seq| {
-                Entry::parse(seq, audience.clone(), &payload).expect("an event was encoded")
+                Entry::parse(seq, audience.clone(), Some(context), &payload)
+                    .expect("an event was encoded")
             });
         }
     }

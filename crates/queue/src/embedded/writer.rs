@@ -12,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use protocol::{Job, event::MessageId};
+use protocol::{Job, JobContext, event::MessageId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -80,6 +80,7 @@ enum StagedOperation {
         entry: Entry,
         bytes: usize,
         id: MessageId,
+        context: JobContext,
         payload: bytes::Bytes,
         /// The key of the job that this event ends.
         ended: Option<u64>,
@@ -223,6 +224,7 @@ impl<S: Store> Writer<S> {
             Operation::Publish {
                 id,
                 audience,
+                context,
                 payload,
                 reply,
             } => {
@@ -231,11 +233,13 @@ impl<S: Store> Writer<S> {
                 let seq = self.known.last_event;
                 let record = EventRecord {
                     published: now,
+                    context,
                     audience: audience.clone(),
                     payload: &payload,
                 }
                 .encode(seq);
-                let entry = Entry::parse(seq, audience, &payload).expect("an event was encoded");
+                let entry = Entry::parse(seq, audience, Some(context), &payload)
+                    .expect("an event was encoded");
                 // A job and its end change places in one commit: it is never there with both.
                 let ended = if id.is_end() {
                     self.known.jobs.remove(&id.job())
@@ -250,6 +254,7 @@ impl<S: Store> Writer<S> {
                     entry,
                     bytes: record.len(),
                     id,
+                    context,
                     payload,
                     ended,
                     reply,
@@ -378,6 +383,7 @@ impl<S: Store> Writer<S> {
                 StagedOperation::Event {
                     entry,
                     id,
+                    context,
                     payload,
                     ended,
                     reply,
@@ -391,6 +397,7 @@ impl<S: Store> Writer<S> {
                     Operation::Publish {
                         id,
                         audience: entry.audience,
+                        context,
                         payload,
                         reply,
                     }

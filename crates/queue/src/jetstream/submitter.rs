@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use protocol::{Job, to_json};
+use protocol::Job;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    link,
+    headers, link,
     options::JetStreamOptions,
     publisher::{Publisher, StoreError},
     subjects,
@@ -66,8 +66,8 @@ impl Submitter {
             .publisher
             .store(
                 subjects::of_lane(job.lane()),
-                &job.id.to_string(),
-                &to_json(job).into(),
+                headers::of_job(job),
+                &job.encode(),
                 Some(Instant::now() + timeout),
             )
             .await;

@@ -7,7 +7,7 @@ use async_nats::jetstream::{
     consumer::{AckPolicy, pull},
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
 };
-use protocol::{Audience, Event, Lane};
+use protocol::{Audience, Event, JobContext, Lane};
 use tokio::{
     sync::{Notify, watch},
     time::Duration,
@@ -146,8 +146,9 @@ impl Worker {
         &self,
         audience: &Audience,
         event: &Event,
+        context: JobContext,
     ) -> Result<(), PublishError> {
-        self.publisher.publish(audience, event).await
+        self.publisher.publish(audience, event, context).await
     }
 
     /// Declares the stream and its consumers over every connection, and sweeps.

@@ -11,13 +11,14 @@ mod stage;
 use std::num::NonZeroUsize;
 
 use protocol::{
-    Audience, Event, Job, Lane,
+    Audience, Event, Job, JobContext, Lane, TraceParent,
     event::{Body, Kind},
 };
 use queue::{Delivery, Item, Roles, SubmitError};
+use testkit::within;
 use uuid::Uuid;
 
-use stage::{Stage, entry, failed, job, result, take, token};
+use stage::{Stage, context, entry, failed, job, result, take, token};
 
 fn summary(delivery: &Delivery) -> (u64, u64) {
     (delivery.job.n, delivery.attempt)
@@ -125,7 +126,7 @@ on_each_kind! {
         let mut bare = stage.cursor(&[Audience::Public], None);
         let ids = [(); 4].map(|()| Uuid::now_v7());
         for (audience, id) in [&own, &other, &Audience::Public, &own].into_iter().zip(ids) {
-            stage.worker.publish(audience, &result(id)).await.unwrap();
+            stage.worker.publish(audience, &result(id), context()).await.unwrap();
         }
         let mut last = 0;
         for id in [ids[0], ids[2], ids[3]] {
@@ -141,7 +142,7 @@ on_each_kind! {
         let mut cursor = stage.cursor(&[Audience::Public], None);
         let (first, second) = (result(Uuid::now_v7()), result(Uuid::now_v7()));
         for event in [&first, &first, &second] {
-            stage.worker.publish(&Audience::Public, event).await.unwrap();
+            stage.worker.publish(&Audience::Public, event, context()).await.unwrap();
         }
         assert_eq!(entry(&mut cursor).await.1, first);
         assert_eq!(entry(&mut cursor).await.1, second);
@@ -151,7 +152,7 @@ on_each_kind! {
         let mut cursor = stage.cursor(&[Audience::Public], None);
         let (id, other) = (Uuid::now_v7(), Uuid::now_v7());
         for event in [result(id), failed(id), failed(other)] {
-            stage.worker.publish(&Audience::Public, &event).await.unwrap();
+            stage.worker.publish(&Audience::Public, &event, context()).await.unwrap();
         }
         assert_eq!(entry(&mut cursor).await.1, result(id));
         assert_eq!(entry(&mut cursor).await.1, failed(other));
@@ -162,7 +163,7 @@ on_each_kind! {
         let ids = [(); 6].map(|()| Uuid::now_v7());
         let mut cursor = stage.cursor(&own, None);
         for (index, id) in ids.into_iter().enumerate() {
-            stage.worker.publish(&own[index % 2], &result(id)).await.unwrap();
+            stage.worker.publish(&own[index % 2], &result(id), context()).await.unwrap();
         }
         let (seq, event) = entry(&mut cursor).await;
         assert_eq!(event, result(ids[0]));
@@ -173,8 +174,22 @@ on_each_kind! {
         }
     }
 
+    what_travels_with_a_job_and_with_an_event_arrives(stage) {
+        let mut cursor = stage.cursor(&[Audience::Public], None);
+        let sent = job(10);
+        stage.submit(&sent).await;
+        let delivery = take(&mut stage.worker.jobs(Lane::Small)).await;
+        assert_eq!(delivery.job.context, sent.context);
+        let context = JobContext { traceparent: TraceParent::random(), ..sent.context };
+        stage.worker.publish(&Audience::Public, &result(sent.id), context).await.unwrap();
+        let Item::Entry(entry) = within("an entry", cursor.next()).await else {
+            panic!("a gap");
+        };
+        assert_eq!(entry.context, Some(context));
+    }
+
     a_place_after_the_end_is_a_gap(stage) {
-        stage.worker.publish(&Audience::Public, &result(Uuid::now_v7())).await.unwrap();
+        stage.worker.publish(&Audience::Public, &result(Uuid::now_v7()), context()).await.unwrap();
         let mut cursor = stage.cursor(&[Audience::Public], Some(u64::MAX));
         assert!(matches!(cursor.next().await, Item::Gap(_)));
     }
@@ -184,8 +199,8 @@ on_each_kind! {
         let mut cursor = stage.reader.cursor(&[Audience::Public], results, None).unwrap();
         let id = Uuid::now_v7();
         let started = Event { id, n: 10, body: Body::Started { attempt: 1 } };
-        stage.worker.publish(&Audience::Public, &started).await.unwrap();
-        stage.worker.publish(&Audience::Public, &result(id)).await.unwrap();
+        stage.worker.publish(&Audience::Public, &started, context()).await.unwrap();
+        stage.worker.publish(&Audience::Public, &result(id), context()).await.unwrap();
         assert_eq!(entry(&mut cursor).await.1, result(id));
     }
 }
