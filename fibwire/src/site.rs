@@ -12,7 +12,9 @@ use axum::{
     routing::{get, post},
 };
 use daemon::metrics::Submissions;
-use protocol::{BODY_LIMIT, Hosts, MaxN, Origins, Problem, Source, Submission, unix_us};
+use protocol::{
+    BODY_LIMIT, Hosts, JobContext, MaxN, Origins, Problem, Source, Submission, TraceParent,
+};
 use queue::Submitter;
 use rust_embed::RustEmbed;
 
@@ -87,7 +89,8 @@ async fn guard(State(site): State<Site>, request: Request, next: Next) -> Respon
 async fn fib(State(site): State<Site>, headers: HeaderMap, body: Body) -> Response {
     let response = match parse(&site.rules, &headers, body).await {
         Ok(submission) => {
-            let job = submission.into_job(unix_us());
+            let traceparent = traceparent(&headers).unwrap_or_else(TraceParent::random);
+            let job = submission.into_job(JobContext::now(traceparent));
             let outcome = site.submitter.submit(&job).await;
             protocol::Response::to_submission(&job, outcome)
         }
@@ -104,6 +107,13 @@ async fn parse(rules: &Rules, headers: &HeaderMap, body: Body) -> Result<Submiss
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
     Submission::parse(content_type, &body, rules.max_n)
+}
+
+/// The trace that a request belongs to. Of several, none is valid.
+fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all(TraceParent::HEADER).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    value.to_str().ok()?.parse().ok()
 }
 
 async fn asset(path: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Response {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::Job;
+use protocol::{Job, JobContext, TraceParent};
 use queue::{Roles, SubmitError};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -513,7 +513,7 @@ fn a_hundred_thousand_waiting_jobs_do_not_delay_the_start() {
                 id: Uuid::now_v7(),
                 n,
                 client: None,
-                accepted_us: 1,
+                context: JobContext::now(TraceParent::random()),
             };
             let submitter = submitter.clone();
             submissions.spawn(async move { submitter.submit(&job).await });

@@ -26,7 +26,7 @@ mod writer;
 
 use std::{path::Path, sync::Arc};
 
-use protocol::{Audience, Event, Job, Lane, unix_us};
+use protocol::{Audience, Event, Job, JobContext, Lane, unix_us};
 
 use crate::{
     Driver,
@@ -107,10 +107,15 @@ impl Queue {
         }
     }
 
-    pub(crate) async fn publish(&self, audience: &Audience, event: &Event) -> Stored {
+    pub(crate) async fn publish(
+        &self,
+        audience: &Audience,
+        event: &Event,
+        context: JobContext,
+    ) -> Stored {
         match &self.backing {
-            Backing::Memory(memory) => memory.publish(audience, event, &self.log),
-            Backing::Disk(disk) => disk.publish(audience, event).await,
+            Backing::Memory(memory) => memory.publish(audience, event, context, &self.log),
+            Backing::Disk(disk) => disk.publish(audience, event, context).await,
         }
     }
 

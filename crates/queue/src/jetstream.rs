@@ -4,6 +4,7 @@
 //! that reads it, again after every connect, so that any service may start first and a queue that
 //! lost its disk heals.
 
+mod headers;
 #[cfg(feature = "worker")]
 mod jobs;
 mod link;

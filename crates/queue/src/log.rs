@@ -161,6 +161,7 @@ mod tests {
             seq,
             kind: Kind::Result,
             audience,
+            context: None,
             message: "x".into(),
         }
     }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, num::NonZeroUsize, sync::Arc};
 
 use prometheus_client::registry::Registry;
-use protocol::{Audience, Event, Job, Lane};
+use protocol::{Audience, Event, Job, JobContext, Lane};
 use tokio::time::Instant;
 
 #[cfg(feature = "custom")]
@@ -110,7 +110,7 @@ impl Worker {
     }
 
     /// Publishes an event and returns once the log has stored it, however long that takes. An event
-    /// that is published twice is stored once.
+    /// that is published twice is stored once. `context` travels with it to the readers.
     ///
     /// Not cancel safe: if the future is dropped, the event may or may not be stored. It is safe to
     /// publish it again.
@@ -118,16 +118,21 @@ impl Worker {
     /// # Errors
     ///
     /// [`PublishError`] if trying again cannot help.
-    pub async fn publish(&self, audience: &Audience, event: &Event) -> Result<(), PublishError> {
+    pub async fn publish(
+        &self,
+        audience: &Audience,
+        event: &Event,
+        context: JobContext,
+    ) -> Result<(), PublishError> {
         let start = Instant::now();
         let stored = match &self.kind {
             #[cfg(feature = "jetstream")]
-            Kind::JetStream(worker) => worker.publish(audience, event).await?,
+            Kind::JetStream(worker) => worker.publish(audience, event, context).await?,
             #[cfg(feature = "embedded")]
-            Kind::Embedded(queue) => queue.publish(audience, event).await,
+            Kind::Embedded(queue) => queue.publish(audience, event, context).await,
             #[cfg(feature = "custom")]
             Kind::Custom(backend) => {
-                backend.publish(audience, event).await?;
+                backend.publish(audience, event, context).await?;
                 Stored::New
             }
         };

@@ -277,7 +277,12 @@ impl Follower {
             }
             position = position.max(stored.seq);
             self.feed
-                .append(stored.seq, stored.audience, &stored.payload)
+                .append(
+                    stored.seq,
+                    stored.audience,
+                    Some(stored.context),
+                    &stored.payload,
+                )
                 .expect("an event was encoded");
         }
     }

@@ -103,7 +103,10 @@ impl Calculator {
     }
 
     async fn work(&self, job: &Job, attempt: u64) -> Result<End, Unfinished> {
-        let queued_us = self.machine.unix_us().saturating_sub(job.accepted_us);
+        let queued_us = self
+            .machine
+            .unix_us()
+            .saturating_sub(job.context.accepted_us);
         self.metrics
             .taken(job.lane(), Duration::from_micros(queued_us));
         let taken = Instant::now();
@@ -267,6 +270,8 @@ impl Calculator {
             n: job.n,
             body,
         };
-        self.worker.publish(&job.audience(), &event).await
+        self.worker
+            .publish(&job.audience(), &event, job.context)
+            .await
     }
 }

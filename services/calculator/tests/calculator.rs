@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path, time::Duration};
 
 use calculator::{Config, Metrics};
-use protocol::{Audience, Event, Job, Lane, event::Body};
+use protocol::{Audience, Event, Job, JobContext, Lane, TraceParent, event::Body};
 use queue::{Cursor, Item, JetStreamOptions, Reader, Roles, Submitter, Worker};
 use testkit::{NatsServer, eventually, within};
 use tokio::task::JoinSet;
@@ -75,7 +75,7 @@ fn job(n: u64) -> Job {
         id: Uuid::now_v7(),
         n,
         client: None,
-        accepted_us: protocol::unix_us(),
+        context: JobContext::now(TraceParent::random()),
     }
 }
 
@@ -239,12 +239,7 @@ async fn a_job_delivered_a_fourth_time_fails_before_it_is_computed() {
         reader,
         driver: _driver,
     } = Roles::in_memory();
-    let job = Job {
-        id: Uuid::now_v7(),
-        n: 10,
-        client: None,
-        accepted_us: 1,
-    };
+    let job = job(10);
     submitter.submit(&job).await.unwrap();
     let mut jobs = worker.jobs(Lane::Small);
     for attempt in 1..=3 {

@@ -2,7 +2,9 @@
 
 use clap::Parser;
 use http::StatusCode;
-use protocol::{BODY_LIMIT, MaxN, Origins, Problem, Response, Source, Submission, unix_us};
+use protocol::{
+    BODY_LIMIT, JobContext, MaxN, Origins, Problem, Response, Source, Submission, TraceParent,
+};
 use pyo3::{
     exceptions::{PyOSError, PyValueError},
     prelude::*,
@@ -100,8 +102,13 @@ impl Submissions {
     }
 
     /// Checks a `POST /fib`, that is its body and the headers that say what the body is and which page
-    /// it is from, and submits its job. Answers within 2 seconds. Other Python threads run meanwhile.
-    #[pyo3(signature = (body, *, content_type, host, origin, sec_fetch_site))]
+    /// it is from, and submits its job as a part of the trace that `traceparent` names, or else of a new
+    /// one. Answers within 2 seconds. Other Python threads run meanwhile.
+    #[pyo3(signature = (body, *, content_type, host, origin, sec_fetch_site, traceparent))]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "they are keyword arguments to Python"
+    )]
     fn submit<'py>(
         &self,
         py: Python<'py>,
@@ -110,15 +117,18 @@ impl Submissions {
         host: Option<&str>,
         origin: Option<&str>,
         sec_fetch_site: Option<&str>,
+        traceparent: Option<&str>,
     ) -> Answer<'py> {
         let source = Source {
             host,
             origin,
             fetch_site: sec_fetch_site,
         };
+        let traceparent = traceparent.and_then(|text| text.parse().ok());
         let response = py.detach(|| match self.parse(&source, content_type, body) {
             Ok(submission) => {
-                let job = submission.into_job(unix_us());
+                let traceparent = traceparent.unwrap_or_else(TraceParent::random);
+                let job = submission.into_job(JobContext::now(traceparent));
                 let outcome = self.runtime.block_on(self.submitter.submit(&job));
                 Response::to_submission(&job, outcome)
             }

@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use protocol::{
-    Audience, ClientToken, Event,
+    Audience, ClientToken, Event, JobContext, TraceParent,
     event::{Body, Timings},
 };
 use queue::{Roles, Worker};
@@ -90,7 +90,7 @@ impl Stage {
 
     async fn publish(&self, audience: &Audience, event: &Event) {
         self.worker
-            .publish(audience, event)
+            .publish(audience, event, JobContext::now(TraceParent::random()))
             .await
             .expect("an event that is stored");
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use protocol::{Audience, Event, Job};
+use protocol::{Audience, Event, Job, JobContext};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval, timeout},
@@ -139,11 +139,17 @@ impl Disk {
         }
     }
 
-    pub(super) async fn publish(&self, audience: &Audience, event: &Event) -> Stored {
+    pub(super) async fn publish(
+        &self,
+        audience: &Audience,
+        event: &Event,
+        context: JobContext,
+    ) -> Stored {
         let (reply, answer) = oneshot::channel();
         self.write(Operation::Publish {
             id: event.message_id(),
             audience: audience.clone(),
+            context,
             payload: event.encode(),
             reply,
         })

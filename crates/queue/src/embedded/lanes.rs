@@ -66,7 +66,7 @@ impl metrics::Lanes for Arc<Lanes> {
             waiting: jobs.waiting.len() as u64,
             in_progress: jobs.taken.len() as u64,
             oldest_us: first
-                .map(|attempted| attempted.job.accepted_us)
+                .map(|attempted| attempted.job.context.accepted_us)
                 .into_iter()
                 .chain(jobs.taken.iter().copied())
                 .min(),
@@ -133,13 +133,13 @@ impl Lane {
 impl Jobs {
     fn take(&mut self) -> Option<Attempted> {
         let attempted = self.waiting.pop_front()?;
-        self.taken.push(attempted.job.accepted_us);
+        self.taken.push(attempted.job.context.accepted_us);
         Some(attempted)
     }
 
     /// A job that was taken is no longer worked on.
     fn end(&mut self, attempted: &Attempted) {
-        let accepted_us = attempted.job.accepted_us;
+        let accepted_us = attempted.job.context.accepted_us;
         if let Some(index) = self.taken.iter().position(|&taken| taken == accepted_us) {
             self.taken.swap_remove(index);
         }

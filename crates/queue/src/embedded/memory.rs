@@ -1,7 +1,7 @@
 //! The queue's backing in memory: a job or an event takes effect at once.
 
 use parking_lot::Mutex;
-use protocol::{Audience, Event, Job, event::MessageId};
+use protocol::{Audience, Event, Job, JobContext, event::MessageId};
 use uuid::Uuid;
 
 use super::{
@@ -53,7 +53,13 @@ impl Memory {
         Ok(Stored::New)
     }
 
-    pub(super) fn publish(&self, audience: &Audience, event: &Event, log: &Log) -> Stored {
+    pub(super) fn publish(
+        &self,
+        audience: &Audience,
+        event: &Event,
+        context: JobContext,
+        log: &Log,
+    ) -> Stored {
         let is_new = self
             .published
             .lock()
@@ -63,7 +69,8 @@ impl Memory {
         }
         let payload = event.encode();
         log.append_next(|seq| {
-            Entry::parse(seq, audience.clone(), &payload).expect("an event was encoded")
+            Entry::parse(seq, audience.clone(), Some(context), &payload)
+                .expect("an event was encoded")
         });
         Stored::New
     }

@@ -1,7 +1,7 @@
 //! What the writer is asked to do.
 
 use bytes::Bytes;
-use protocol::{Audience, Job, event::MessageId};
+use protocol::{Audience, Job, JobContext, event::MessageId};
 use tokio::sync::oneshot;
 
 use crate::{error::SubmitError, stored::Stored};
@@ -18,6 +18,7 @@ pub(super) enum Operation {
     Publish {
         id: MessageId,
         audience: Audience,
+        context: JobContext,
         payload: Bytes,
         reply: oneshot::Sender<Stored>,
     },

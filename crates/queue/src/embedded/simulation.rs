@@ -14,7 +14,7 @@ use fastrand::Rng;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use protocol::{
-    Audience, Event, Job, Lane,
+    Audience, Event, Job, JobContext, Lane, TraceParent,
     event::{Body, Timings},
 };
 use tokio::sync::oneshot;
@@ -188,6 +188,7 @@ impl Process {
         self.waiting.push(Operation::Publish {
             id: event.message_id(),
             audience: Audience::Public,
+            context: context(),
             payload: event.encode(),
             reply,
         });
@@ -428,8 +429,12 @@ fn job(rng: &mut Rng) -> Job {
         id: Uuid::from_u128(rng.u128(..)),
         n: 10,
         client: None,
-        accepted_us: 1,
+        context: context(),
     }
+}
+
+fn context() -> JobContext {
+    JobContext::now(TraceParent::random())
 }
 
 fn event(id: Uuid, body: Body) -> Event {

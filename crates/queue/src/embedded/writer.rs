@@ -12,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use protocol::{Job, event::MessageId};
+use protocol::{Job, JobContext, event::MessageId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -81,6 +81,7 @@ enum StagedOperation {
         entry: Entry,
         bytes: usize,
         id: MessageId,
+        context: JobContext,
         payload: bytes::Bytes,
         /// The key of the job that this event ends.
         ended: Option<u64>,
@@ -224,6 +225,7 @@ impl<S: Store> Writer<S> {
             Operation::Publish {
                 id,
                 audience,
+                context,
                 payload,
                 reply,
             } => {
@@ -232,11 +234,13 @@ impl<S: Store> Writer<S> {
                 let seq = self.known.last_event;
                 let record = EventRecord {
                     published: now,
+                    context,
                     audience: audience.clone(),
                     payload: &payload,
                 }
                 .encode(seq);
-                let entry = Entry::parse(seq, audience, &payload).expect("an event was encoded");
+                let entry = Entry::parse(seq, audience, Some(context), &payload)
+                    .expect("an event was encoded");
                 // A job and its end change places in one commit: it is never there with both.
                 let ended = if id.is_end() {
                     self.known.jobs.remove(&id.job())
@@ -251,6 +255,7 @@ impl<S: Store> Writer<S> {
                     entry,
                     bytes: record.len(),
                     id,
+                    context,
                     payload,
                     ended,
                     reply,
@@ -381,6 +386,7 @@ impl<S: Store> Writer<S> {
                 StagedOperation::Event {
                     entry,
                     id,
+                    context,
                     payload,
                     ended,
                     reply,
@@ -394,6 +400,7 @@ impl<S: Store> Writer<S> {
                     Operation::Publish {
                         id,
                         audience: entry.audience,
+                        context,
                         payload,
                         reply,
                     }

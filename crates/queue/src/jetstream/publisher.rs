@@ -2,17 +2,20 @@
 
 use std::{error::Error, io, time::Duration};
 
-use async_nats::jetstream::{
-    self, ErrorCode,
-    context::{self, PublishErrorKind},
-    message::PublishMessage,
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        self, ErrorCode,
+        context::{self, PublishErrorKind},
+        message::PublishMessage,
+    },
 };
 use bytes::Bytes;
 use futures_util::TryFutureExt;
-use protocol::{Audience, Event};
+use protocol::{Audience, Event, JobContext};
 use tokio::time::{Instant, sleep_until};
 
-use super::{link::Link, subjects};
+use super::{headers, link::Link, subjects};
 use crate::{backoff::Backoff, error::PublishError, stored::Stored};
 
 /// How long to wait for the ack of a message before it is sent again.
@@ -62,11 +65,11 @@ impl Publisher {
     /// Publishes a message until a stream has stored it, or until `deadline`.
     ///
     /// The stream may have stored the message even though an attempt failed. It recognises the next
-    /// attempt by the message's id.
+    /// attempt by the message's id, which is in `headers`.
     pub(super) async fn store(
         &self,
         subject: &str,
-        id: &str,
+        headers: HeaderMap,
         payload: &Bytes,
         deadline: Option<Instant>,
     ) -> Result<Stored, StoreError> {
@@ -77,7 +80,7 @@ impl Publisher {
             loop {
                 let connection = self.link.connected().await;
                 let failure = tokio::select! {
-                    stored = self.attempt(subject, id, payload) => match stored {
+                    stored = self.attempt(subject, &headers, payload) => match stored {
                         Ok(stored) => return Ok(stored),
                         Err(failure) => failure,
                     },
@@ -119,12 +122,13 @@ impl Publisher {
         &self,
         audience: &Audience,
         event: &Event,
+        context: JobContext,
     ) -> Result<Stored, PublishError> {
         let subject = subjects::of_audience(audience);
-        let (id, payload) = (event.message_id().to_string(), event.encode());
+        let (headers, payload) = (headers::of_event(event, context), event.encode());
         let mut backoff = Backoff::default();
         loop {
-            match self.store(&subject, &id, &payload, None).await {
+            match self.store(&subject, headers.clone(), &payload, None).await {
                 Ok(stored) => return Ok(stored),
                 Err(StoreError::TooLong(cause)) => return Err(PublishError::TooLong(cause)),
                 Err(StoreError::Full | StoreError::TimedOut(_)) => backoff.wait().await,
@@ -135,12 +139,12 @@ impl Publisher {
     async fn attempt(
         &self,
         subject: &str,
-        id: &str,
+        headers: &HeaderMap,
         payload: &Bytes,
     ) -> Result<Stored, context::PublishError> {
         let message = PublishMessage::build()
             .payload(payload.clone())
-            .message_id(id);
+            .headers(headers.clone());
         self.context
             .send_publish(subject.to_owned(), message)
             .and_then(IntoFuture::into_future)

@@ -2,14 +2,17 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use async_nats::jetstream::{
-    self,
-    consumer::{DeliverPolicy, push},
-    context::{CreateStreamError, CreateStreamErrorKind},
-    message::StreamMessage,
-    stream::{
-        self, Config, DirectGetErrorKind, DiscardPolicy, RawMessageErrorKind, RetentionPolicy,
-        StorageType, Stream,
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        self,
+        consumer::{DeliverPolicy, push},
+        context::{CreateStreamError, CreateStreamErrorKind},
+        message::StreamMessage,
+        stream::{
+            self, Config, DirectGetErrorKind, DiscardPolicy, RawMessageErrorKind, RetentionPolicy,
+            StorageType, Stream,
+        },
     },
 };
 use futures_util::{StreamExt, future::try_join_all};
@@ -18,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use super::{
+    headers,
     link::{self, Connections, Link},
     options::JetStreamOptions,
     sampled::Sampled,
@@ -215,7 +219,12 @@ impl Feed {
                 Err(error) => return Err(error.into()),
             };
             let seq = message.info()?.stream_sequence;
-            if let Some(entry) = entry(seq, &message.subject, &message.payload) {
+            if let Some(entry) = entry(
+                seq,
+                &message.subject,
+                message.headers.as_ref(),
+                &message.payload,
+            ) {
                 log.append(entry);
             }
         }
@@ -298,9 +307,10 @@ async fn next_for(
         Ok(StreamMessage {
             sequence,
             subject,
+            headers,
             payload,
             ..
-        }) => Ok(entry(sequence, &subject, &payload)),
+        }) => Ok(entry(sequence, &subject, Some(&headers), &payload)),
         // Any replica may answer a direct get, even one that is behind. Only the leader knows whether there
         // is no such event.
         Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
@@ -322,19 +332,25 @@ async fn next_from_leader(
         .send()
         .await;
     match next {
-        Ok(message) => Ok(entry(message.sequence, &message.subject, &message.payload)),
+        Ok(message) => Ok(entry(
+            message.sequence,
+            &message.subject,
+            Some(&message.headers),
+            &message.payload,
+        )),
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
 /// A message of the stream as an entry, or `None` if it is malformed.
-fn entry(seq: u64, subject: &str, payload: &[u8]) -> Option<Entry> {
+fn entry(seq: u64, subject: &str, headers: Option<&HeaderMap>, payload: &[u8]) -> Option<Entry> {
     let Some(audience) = subjects::audience(subject) else {
         tracing::error!(seq, "skipped event on an unknown subject");
         return None;
     };
-    match Entry::parse(seq, audience, payload) {
+    let context = headers.and_then(headers::context);
+    match Entry::parse(seq, audience, context, payload) {
         Ok(entry) => Some(entry),
         Err(error) => {
             tracing::error!(

@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use protocol::{Job, to_json};
+use protocol::Job;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
+    headers,
     link::{self, Connections},
     options::JetStreamOptions,
     publisher::{Publisher, StoreError},
@@ -70,8 +71,8 @@ impl Submitter {
             .publisher
             .store(
                 subjects::of_lane(job.lane()),
-                &job.id.to_string(),
-                &to_json(job).into(),
+                headers::of_job(job),
+                &job.encode(),
                 Some(Instant::now() + timeout),
             )
             .await;

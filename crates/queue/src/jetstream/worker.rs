@@ -8,7 +8,7 @@ use async_nats::jetstream::{
     stream::{Config, DirectGetErrorKind, DiscardPolicy, RetentionPolicy, StorageType},
 };
 use prometheus_client::metrics::counter::Counter;
-use protocol::{Audience, Event, Lane};
+use protocol::{Audience, Event, JobContext, Lane};
 use tokio::{
     sync::{Notify, watch},
     time::Duration,
@@ -174,8 +174,9 @@ impl Worker {
         &self,
         audience: &Audience,
         event: &Event,
+        context: JobContext,
     ) -> Result<Stored, PublishError> {
-        self.publisher.publish(audience, event).await
+        self.publisher.publish(audience, event, context).await
     }
 
     /// Declares the stream and its consumers over every connection, and sweeps.

@@ -12,15 +12,15 @@ mod stage;
 use std::num::NonZeroUsize;
 
 use protocol::{
-    Audience, Event, Job, Lane,
+    Audience, Event, Job, JobContext, Lane, TraceParent,
     event::{Body, Kind},
-    unix_us,
 };
 use queue::{Delivery, Item, Roles, SubmitError};
+use testkit::within;
 use uuid::Uuid;
 
 use metrics::Shown;
-use stage::{Stage, entry, failed, job, result, take, token};
+use stage::{Stage, context, entry, failed, job, result, take, token};
 
 fn summary(delivery: &Delivery) -> (u64, u64) {
     (delivery.job.n, delivery.attempt)
@@ -128,7 +128,7 @@ on_each_kind! {
         let mut bare = stage.cursor(&[Audience::Public], None);
         let ids = [(); 4].map(|()| Uuid::now_v7());
         for (audience, id) in [&own, &other, &Audience::Public, &own].into_iter().zip(ids) {
-            stage.worker.publish(audience, &result(id)).await.unwrap();
+            stage.worker.publish(audience, &result(id), context()).await.unwrap();
         }
         let mut last = 0;
         for id in [ids[0], ids[2], ids[3]] {
@@ -144,7 +144,7 @@ on_each_kind! {
         let mut cursor = stage.cursor(&[Audience::Public], None);
         let (first, second) = (result(Uuid::now_v7()), result(Uuid::now_v7()));
         for event in [&first, &first, &second] {
-            stage.worker.publish(&Audience::Public, event).await.unwrap();
+            stage.worker.publish(&Audience::Public, event, context()).await.unwrap();
         }
         assert_eq!(entry(&mut cursor).await.1, first);
         assert_eq!(entry(&mut cursor).await.1, second);
@@ -154,7 +154,7 @@ on_each_kind! {
         let mut cursor = stage.cursor(&[Audience::Public], None);
         let (id, other) = (Uuid::now_v7(), Uuid::now_v7());
         for event in [result(id), failed(id), failed(other)] {
-            stage.worker.publish(&Audience::Public, &event).await.unwrap();
+            stage.worker.publish(&Audience::Public, &event, context()).await.unwrap();
         }
         assert_eq!(entry(&mut cursor).await.1, result(id));
         assert_eq!(entry(&mut cursor).await.1, failed(other));
@@ -165,7 +165,7 @@ on_each_kind! {
         let ids = [(); 6].map(|()| Uuid::now_v7());
         let mut cursor = stage.cursor(&own, None);
         for (index, id) in ids.into_iter().enumerate() {
-            stage.worker.publish(&own[index % 2], &result(id)).await.unwrap();
+            stage.worker.publish(&own[index % 2], &result(id), context()).await.unwrap();
         }
         let (seq, event) = entry(&mut cursor).await;
         assert_eq!(event, result(ids[0]));
@@ -176,8 +176,22 @@ on_each_kind! {
         }
     }
 
+    what_travels_with_a_job_and_with_an_event_arrives(stage) {
+        let mut cursor = stage.cursor(&[Audience::Public], None);
+        let sent = job(10);
+        stage.submit(&sent).await;
+        let delivery = take(&mut stage.worker.jobs(Lane::Small)).await;
+        assert_eq!(delivery.job.context, sent.context);
+        let context = JobContext { traceparent: TraceParent::random(), ..sent.context };
+        stage.worker.publish(&Audience::Public, &result(sent.id), context).await.unwrap();
+        let Item::Entry(entry) = within("an entry", cursor.next()).await else {
+            panic!("a gap");
+        };
+        assert_eq!(entry.context, Some(context));
+    }
+
     a_place_after_the_end_is_a_gap(stage) {
-        stage.worker.publish(&Audience::Public, &result(Uuid::now_v7())).await.unwrap();
+        stage.worker.publish(&Audience::Public, &result(Uuid::now_v7()), context()).await.unwrap();
         let mut cursor = stage.cursor(&[Audience::Public], Some(u64::MAX));
         assert!(matches!(cursor.next().await, Item::Gap(_)));
     }
@@ -187,8 +201,8 @@ on_each_kind! {
         let mut cursor = stage.reader.cursor(&[Audience::Public], results, None).unwrap();
         let id = Uuid::now_v7();
         let started = Event { id, n: 10, body: Body::Started { attempt: 1 } };
-        stage.worker.publish(&Audience::Public, &started).await.unwrap();
-        stage.worker.publish(&Audience::Public, &result(id)).await.unwrap();
+        stage.worker.publish(&Audience::Public, &started, context()).await.unwrap();
+        stage.worker.publish(&Audience::Public, &result(id), context()).await.unwrap();
         assert_eq!(entry(&mut cursor).await.1, result(id));
     }
 
@@ -211,7 +225,7 @@ on_each_kind! {
         assert_eq!(worker.value(again), Some(1.0));
 
         for _ in 0..2 {
-            stage.worker.publish(&Audience::Public, &result(job.id)).await.unwrap();
+            stage.worker.publish(&Audience::Public, &result(job.id), context()).await.unwrap();
         }
         let repeated = r#"fibwire_duplicates_total{stream="results"}"#;
         assert_eq!(worker.value(repeated), Some(1.0));
@@ -222,7 +236,7 @@ on_each_kind! {
         let worker = Shown::by(|registry| stage.worker.register(registry));
         let mut jobs = stage.worker.jobs(Lane::Large);
         for n in 1_000_001..=1_000_003 {
-            stage.submit(&Job { accepted_us: unix_us(), ..job(n) }).await;
+            stage.submit(&Job { context: JobContext::now(TraceParent::random()), ..job(n) }).await;
         }
         let delivery = take(&mut jobs).await;
         worker.becomes(r#"fibwire_jobs_waiting{lane="large"}"#, Some(2.0)).await;
@@ -246,7 +260,7 @@ on_each_kind! {
         assert_eq!(reader.value("fibwire_cursor_lag_events"), Some(0.0));
         for _ in 0..3 {
             let event = result(Uuid::now_v7());
-            stage.worker.publish(&Audience::Public, &event).await.unwrap();
+            stage.worker.publish(&Audience::Public, &event, context()).await.unwrap();
             assert_eq!(entry(&mut quick).await.1, event);
         }
         assert_eq!(reader.value("fibwire_cursor_lag_events"), Some(3.0));
@@ -267,7 +281,7 @@ on_each_kind! {
         let mut waiting = stage.cursor(&[Audience::Client(token('a'))], None);
         let mut watching = stage.cursor(std::slice::from_ref(&other), None);
         let published = async {
-            stage.worker.publish(&other, &result(Uuid::now_v7())).await.unwrap();
+            stage.worker.publish(&other, &result(Uuid::now_v7()), context()).await.unwrap();
             entry(&mut watching).await;
         };
         tokio::select! {

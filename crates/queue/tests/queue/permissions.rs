@@ -8,7 +8,7 @@ use testkit::NatsServer;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::stage::{Stage, entry, job, result};
+use crate::stage::{Stage, context, entry, job, result};
 
 /// A plain NATS client as `user`, and the errors that the server sends it.
 pub(crate) async fn client(server: &NatsServer, user: &str) -> (Client, mpsc::Receiver<String>) {
@@ -105,7 +105,7 @@ async fn a_consumer_of_jobs_cannot_deliver_into_the_log() {
     let event = result(Uuid::now_v7());
     stage
         .worker
-        .publish(&Audience::Public, &event)
+        .publish(&Audience::Public, &event, context())
         .await
         .unwrap();
     assert_eq!(entry(&mut cursor).await.1, event);

@@ -29,6 +29,7 @@ def create_app() -> Flask:
             host=sent.get("Host"),
             origin=sent.get("Origin"),
             sec_fetch_site=sent.get("Sec-Fetch-Site"),
+            traceparent=sent.get("traceparent"),
         )
         return Response(body, status, headers)
 

@@ -22,6 +22,7 @@ class Submissions:
         host: str | None,
         origin: str | None,
         sec_fetch_site: str | None,
+        traceparent: str | None,
     ) -> Answer: ...
     def refuse(self, status: int) -> Answer: ...
 

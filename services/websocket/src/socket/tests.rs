@@ -1,7 +1,7 @@
 //! Sockets over connections in memory, on a paused clock.
 
 use axum::http::HeaderMap;
-use protocol::{Audience, Event, event::Body};
+use protocol::{Audience, Event, JobContext, TraceParent, event::Body};
 use queue::{Roles, Worker};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
@@ -61,7 +61,11 @@ impl Stage {
         };
         let event = Event { id, n: 10, body };
         self.worker
-            .publish(&Audience::Public, &event)
+            .publish(
+                &Audience::Public,
+                &event,
+                JobContext::now(TraceParent::random()),
+            )
             .await
             .unwrap();
         id
