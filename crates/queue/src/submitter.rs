@@ -18,7 +18,6 @@ use crate::{
 use crate::{
     error::SubmitError,
     metrics::{self, Duplicates},
-    stored::Stored,
 };
 
 /// Submits jobs. Clones share one connection.
@@ -102,7 +101,10 @@ impl Submitter {
             #[cfg(feature = "embedded")]
             Kind::Embedded(queue) => queue.submit(job).await,
             #[cfg(feature = "custom")]
-            Kind::Custom(backend) => backend.submit(job).await.map(|()| Stored::New),
+            Kind::Custom(backend) => backend
+                .submit(job)
+                .await
+                .map(|()| crate::stored::Stored::New),
         };
         match submitted {
             Ok(stored) => {

@@ -18,7 +18,6 @@ use crate::{
 use crate::{
     error::PublishError,
     metrics::{self, Duplicates, Shown},
-    stored::Stored,
     taken::Taken,
 };
 
@@ -133,7 +132,7 @@ impl Worker {
             #[cfg(feature = "custom")]
             Kind::Custom(backend) => {
                 backend.publish(audience, event, context).await?;
-                Stored::New
+                crate::stored::Stored::New
             }
         };
         self.metrics.published(start.elapsed(), stored);

@@ -84,6 +84,9 @@ impl Open {
             };
             if let Some(message) = self.admission.message(&item) {
                 self.admission.sent(message.len());
+                if let Some(accepted_us) = self.admission.awaited_since(&item) {
+                    self.admission.delivered(accepted_us);
+                }
                 return Some((event(&item, message), self));
             }
         }

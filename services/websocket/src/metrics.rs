@@ -1,17 +1,22 @@
 //! What the websocket server counts and times.
 
-use std::sync::atomic::AtomicU64;
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
+use queue::metrics::seconds;
+
 use crate::close::CloseReason;
 
-/// What a server counts and times. Clones share it.
-#[derive(Debug, Clone)]
+/// What a server counts and times.
+#[derive(Debug)]
 pub struct Metrics {
     websockets: Gauge,
     event_streams: Gauge,
@@ -19,6 +24,7 @@ pub struct Metrics {
     closes: Family<CloseLabel, Counter>,
     gaps: Counter,
     sent_bytes: Counter,
+    delivery: Histogram,
 }
 
 /// What a client reads from.
@@ -28,9 +34,12 @@ pub(crate) enum Kind {
     Events,
 }
 
-/// A client that is connected. It counts as one until this is dropped.
+/// A client that is connected, and what is sent to it. It counts as one until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Open(Gauge);
+pub(crate) struct Open {
+    metrics: Arc<Metrics>,
+    kind: Kind,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
@@ -55,6 +64,7 @@ impl Metrics {
             closes: Family::default(),
             gaps: Counter::default(),
             sent_bytes: Counter::default(),
+            delivery: seconds(),
         };
         for reason in CloseReason::ALL {
             let code = reason.code().into();
@@ -86,6 +96,12 @@ impl Metrics {
             Unit::Bytes,
             metrics.sent_bytes.clone(),
         );
+        registry.register_with_unit(
+            "fibwire_delivery",
+            "Time from accepting a job until its end was sent to a client that was waiting for it",
+            Unit::Seconds,
+            metrics.delivery.clone(),
+        );
         metrics
     }
 
@@ -93,26 +109,16 @@ impl Metrics {
         self.limit.set(sockets as u64);
     }
 
-    pub(crate) fn open(&self, kind: Kind) -> Open {
-        let gauge = match kind {
-            Kind::WebSocket => &self.websockets,
-            Kind::Events => &self.event_streams,
-        };
-        gauge.inc();
-        Open(gauge.clone())
-    }
-
     pub(crate) fn closed(&self, reason: CloseReason) {
         let code = reason.code().into();
         self.closes.get_or_create(&CloseLabel { code }).inc();
     }
 
-    pub(crate) fn gap(&self) {
-        self.gaps.inc();
-    }
-
-    pub(crate) fn sent(&self, bytes: usize) {
-        self.sent_bytes.inc_by(bytes as u64);
+    fn sockets(&self, kind: Kind) -> &Gauge {
+        match kind {
+            Kind::WebSocket => &self.websockets,
+            Kind::Events => &self.event_streams,
+        }
     }
 }
 
@@ -123,8 +129,27 @@ impl Default for Metrics {
     }
 }
 
+impl Open {
+    pub(crate) fn new(metrics: Arc<Metrics>, kind: Kind) -> Self {
+        metrics.sockets(kind).inc();
+        Self { metrics, kind }
+    }
+
+    pub(crate) fn gap(&self) {
+        self.metrics.gaps.inc();
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.metrics.sent_bytes.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn delivered(&self, took: Duration) {
+        self.metrics.delivery.observe(took.as_secs_f64());
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.dec();
+        self.metrics.sockets(self.kind).dec();
     }
 }

@@ -33,7 +33,7 @@ pub struct Sockets(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     admissions: Admissions,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -47,8 +47,9 @@ impl Sockets {
         metrics: Metrics,
         shutdown: CancellationToken,
     ) -> Self {
+        let metrics = Arc::new(metrics);
         Self(Arc::new(Inner {
-            admissions: Admissions::new(reader, config, metrics.clone()),
+            admissions: Admissions::new(reader, config, Arc::clone(&metrics)),
             metrics,
             tasks: TaskTracker::new(),
             shutdown,
@@ -95,7 +96,7 @@ async fn open(State(sockets): State<Sockets>, mut request: HttpRequest) -> Respo
             Ok(admission) => Ok(admission),
         };
     let upgrade = hyper::upgrade::on(&mut request);
-    let metrics = sockets.0.metrics.clone();
+    let metrics = Arc::clone(&sockets.0.metrics);
     let shutdown = sockets.0.shutdown.clone();
     sockets.0.tasks.spawn(async move {
         let connection = match upgrade.await {

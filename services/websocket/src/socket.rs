@@ -1,6 +1,6 @@
 //! One open socket: it sends events and pings, and ignores what it receives.
 
-use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::{
@@ -48,7 +48,7 @@ const MAX_WRITE_BUFFER: usize = 4 * MAX_SENT_FRAME;
 #[derive(Debug)]
 pub(crate) struct Socket<S> {
     stream: WebSocketStream<S>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 /// What happened on a socket.
@@ -58,7 +58,7 @@ enum Turn {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    pub(crate) async fn new(connection: S, metrics: Metrics) -> Self {
+    pub(crate) async fn new(connection: S, metrics: Arc<Metrics>) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
@@ -138,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     silence.as_mut().reset(Instant::now() + PONG_TIMEOUT);
                 }
                 item = admission.cursor.next(), if !sending => {
-                    outgoing.begin(admission.message(&item));
+                    outgoing.begin(admission.message(&item), admission.awaited_since(&item));
                     sending = self.hand_over(&mut outgoing, admission)?;
                     stall.as_mut().reset(Instant::now() + STALL_TIMEOUT);
                 }
@@ -169,11 +169,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             if let Some(frame) = outgoing.next_frame(MAX_SENT_FRAME) {
                 bytes += frame.len();
                 self.hand_over_one(Message::Frame(frame))?;
+                if let Some(accepted_us) = outgoing.delivered() {
+                    admission.delivered(accepted_us);
+                }
                 if outgoing.is_ping_due(PING_BYTES) {
                     self.hand_over_one(Message::Ping(Default::default()))?;
                 }
             } else if let Some(item) = admission.cursor.next().now_or_never() {
-                outgoing.begin(admission.message(&item));
+                outgoing.begin(admission.message(&item), admission.awaited_since(&item));
             } else {
                 break;
             }

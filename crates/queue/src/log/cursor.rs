@@ -37,6 +37,8 @@ pub struct Cursor {
     position: u64,
     /// Shows `position` to others.
     place: Place,
+    /// The end of the log when the cursor was made.
+    made_at: u64,
     /// The reader named a place after the last one that the tail knows. It has to be checked with the
     /// history, because another process may have read further than this one.
     may_be_ahead: bool,
@@ -72,6 +74,7 @@ impl Cursor {
             era,
             position,
             place: places.open(position),
+            made_at: end,
             may_be_ahead: since.is_some_and(|since| since > end),
             news,
         })
@@ -86,6 +89,12 @@ impl Cursor {
         let item = self.find_next().await;
         self.place.reach(self.position);
         item
+    }
+
+    /// Whether `entry` was published after the cursor was made, and not one that the reader had missed before.
+    #[must_use]
+    pub fn is_news(&self, entry: &Entry) -> bool {
+        entry.seq > self.made_at
     }
 
     async fn find_next(&mut self) -> Item {

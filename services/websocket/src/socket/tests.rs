@@ -35,14 +35,14 @@ impl Stage {
             allowed_origins: protocol::Origins::default(),
             max_sockets: 1,
         };
-        let mut admission = Admissions::new(reader, config, Metrics::default())
+        let mut admission = Admissions::new(reader, config, Arc::default())
             .admit(Kind::WebSocket, &HeaderMap::new(), Request::parse(""))
             .unwrap();
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            let mut socket = Socket::new(connection, Metrics::default()).await;
+            let mut socket = Socket::new(connection, Arc::default()).await;
             socket.serve(&mut admission, &stop).await;
         });
         Self {
