@@ -49,15 +49,20 @@ class Metrics:
     read: Callable[[], list[Exposition]]
 
     def value(self, name: str, **labels: str) -> float:
-        """A sample, summed over the processes that show it. At least one has to."""
-        values = [
-            sample.value
-            for exposition in self.read()
-            for sample in exposition.samples()
-            if sample.name == name and sample.labels == labels
-        ]
-        assert values, f"no process shows {name}{labels}"
-        return sum(values)
+        """A sample as it is now."""
+        return value(self.read(), name, **labels)
+
+
+def value(expositions: list[Exposition], name: str, **labels: str) -> float:
+    """A sample, summed over the processes that show it. At least one has to."""
+    values = [
+        sample.value
+        for exposition in expositions
+        for sample in exposition.samples()
+        if sample.name == name and sample.labels == labels
+    ]
+    assert values, f"no process shows {name}{labels}"
+    return sum(values)
 
 
 def of_url(url: str) -> Metrics:

@@ -34,12 +34,8 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 pub struct Options {
     /// Address that answers GET /metrics, for Prometheus. It is for the operator alone and must not be
     /// reachable from outside. Without it, no metrics are served.
-    #[arg(
-        long = "metrics-listen",
-        env = "METRICS_LISTEN",
-        value_name = "METRICS_LISTEN"
-    )]
-    pub listen: Option<SocketAddr>,
+    #[arg(long, env = "METRICS_LISTEN", value_name = "METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Options {
@@ -49,7 +45,7 @@ impl Options {
     ///
     /// If the address cannot be listened on.
     pub async fn bind(&self) -> anyhow::Result<Option<TcpListener>> {
-        let Some(address) = self.listen else {
+        let Some(address) = self.metrics_listen else {
             return Ok(None);
         };
         TcpListener::bind(address)
@@ -119,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn the_port_serves_the_registry_and_nothing_else() {
         let options = Options {
-            listen: Some("127.0.0.1:0".parse().unwrap()),
+            metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
         };
         let listener = options.bind().await.unwrap();
         let address = listener.as_ref().unwrap().local_addr().unwrap();
@@ -148,7 +144,12 @@ mod tests {
 
     #[tokio::test]
     async fn without_an_address_nothing_is_served() {
-        let listener = Options { listen: None }.bind().await.unwrap();
+        let listener = Options {
+            metrics_listen: None,
+        }
+        .bind()
+        .await
+        .unwrap();
         assert!(listener.is_none());
         serve(listener, registry(), CancellationToken::new())
             .await
