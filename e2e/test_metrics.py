@@ -144,6 +144,17 @@ def test_a_stream_of_events_counts_as_one(metrics: Metrics, client: Client) -> N
     eventually(more(metrics, before, "fibwire_delivery_seconds_count", {}), "a delivery being counted")
 
 
+def test_a_gap_and_a_close_are_counted(metrics: Metrics, client: Client) -> None:
+    gaps = metrics.value("fibwire_gaps_total")
+    with client.private(since=1) as socket:
+        assert socket.next()["type"] == "gap"
+    eventually(more(metrics, gaps, "fibwire_gaps_total", {}), "the gap being counted")
+    closes = metrics.value("fibwire_closes_total", code="1008")
+    with client.socket(client="short") as socket:
+        assert socket.closed() == 1008
+    eventually(more(metrics, closes, "fibwire_closes_total", {"code": "1008"}), "the close being counted")
+
+
 def test_a_refusal_is_counted_by_its_status(metrics: Metrics, client: Client) -> None:
     problem(client.post_json({"n": -1}), 422)
     before = metrics.value("fibwire_submissions_total", status="422")
