@@ -81,8 +81,11 @@ def test_a_container_has_limits_a_health_check_and_a_restart_policy(stack: Stack
 def test_web_is_flask_with_exactly_the_two_routes(stack: Stack) -> None:
     program = """
 import json
+import os
 import flask
 from web import create_app
+# The app that serves requests has the port of the metrics.
+del os.environ["METRICS_LISTEN"]
 app = create_app()
 assert isinstance(app, flask.Flask)
 routes = [(rule.rule, rule.endpoint, sorted(rule.methods - {"HEAD", "OPTIONS"})) for rule in app.url_map.iter_rules()]

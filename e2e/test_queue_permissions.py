@@ -30,6 +30,7 @@ def test_a_service_s_own_user_is_let_in(stack: Stack, user: str) -> None:
         ("web", "PUB results.public 0\r\n"),
         ("web", "PUB $JS.API.STREAM.MSG.GET.RESULTS 0\r\n"),
         ("web", "PUB $JS.API.DIRECT.GET.RESULTS 0\r\n"),
+        ("web", "PUB $JS.API.DIRECT.GET.JOBS 0\r\n"),
         ("web", "PUB $JS.API.CONSUMER.CREATE.JOBS.e2e 0\r\n"),
         ("web", "PUB $JS.API.STREAM.PURGE.JOBS 0\r\n"),
         ("calculator", "SUB results.> 1"),
@@ -37,6 +38,7 @@ def test_a_service_s_own_user_is_let_in(stack: Stack, user: str) -> None:
         ("calculator", "PUB jobs.small 0\r\n"),
         ("calculator", "PUB $JS.API.STREAM.DELETE.JOBS 0\r\n"),
         ("calculator", "PUB $JS.API.STREAM.PURGE.RESULTS 0\r\n"),
+        ("calculator", "PUB $JS.API.DIRECT.GET.RESULTS 0\r\n"),
         ("websocket", "SUB jobs.> 1"),
         ("websocket", "SUB _INBOX_web.> 1"),
         ("websocket", "PUB jobs.small 0\r\n"),
@@ -44,6 +46,7 @@ def test_a_service_s_own_user_is_let_in(stack: Stack, user: str) -> None:
         ("websocket", "PUB results.public 0\r\n"),
         ("websocket", "PUB $JS.API.STREAM.DELETE.RESULTS 0\r\n"),
         ("websocket", "PUB $JS.API.CONSUMER.MSG.NEXT.JOBS.small 0\r\n"),
+        ("websocket", "PUB $JS.API.DIRECT.GET.JOBS 0\r\n"),
     ],
 )
 def test_a_user_may_do_nothing_else(stack: Stack, user: str, command: str) -> None:

@@ -11,7 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use protocol::{BODY_LIMIT, Hosts, MaxN, Origins, Problem, Source, Submission, unix_us};
+use daemon::metrics::Submissions;
+use protocol::{
+    BODY_LIMIT, Hosts, JobContext, MaxN, Origins, Problem, Source, Submission, TraceParent,
+};
 use queue::Submitter;
 use rust_embed::RustEmbed;
 
@@ -40,9 +43,14 @@ pub(crate) struct Rules {
 
 /// Adds the page, `POST /fib`, the check of the host and the headers of every response to the routes
 /// of the sockets.
-pub(crate) fn around(submitter: Submitter, rules: Rules) -> impl FnOnce(Router) -> Router {
+pub(crate) fn around(
+    submitter: Submitter,
+    rules: Rules,
+    submissions: Submissions,
+) -> impl FnOnce(Router) -> Router {
     let site = Site {
         submitter,
+        submissions,
         rules: Arc::new(rules),
         security_headers: Arc::new(security_headers()),
     };
@@ -62,6 +70,7 @@ pub(crate) fn around(submitter: Submitter, rules: Rules) -> impl FnOnce(Router) 
 #[derive(Clone)]
 struct Site {
     submitter: Submitter,
+    submissions: Submissions,
     rules: Arc<Rules>,
     security_headers: Arc<HeaderMap>,
 }
@@ -78,14 +87,17 @@ async fn guard(State(site): State<Site>, request: Request, next: Next) -> Respon
 }
 
 async fn fib(State(site): State<Site>, headers: HeaderMap, body: Body) -> Response {
-    daemon::response(match parse(&site.rules, &headers, body).await {
+    let response = match parse(&site.rules, &headers, body).await {
         Ok(submission) => {
-            let job = submission.into_job(unix_us());
+            let traceparent = traceparent(&headers).unwrap_or_else(TraceParent::random);
+            let job = submission.into_job(JobContext::now(traceparent));
             let outcome = site.submitter.submit(&job).await;
             protocol::Response::to_submission(&job, outcome)
         }
         Err(problem) => problem.into(),
-    })
+    };
+    site.submissions.count(response.status);
+    daemon::response(response)
 }
 
 async fn parse(rules: &Rules, headers: &HeaderMap, body: Body) -> Result<Submission, Problem> {
@@ -95,6 +107,13 @@ async fn parse(rules: &Rules, headers: &HeaderMap, body: Body) -> Result<Submiss
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
     Submission::parse(content_type, &body, rules.max_n)
+}
+
+/// The trace that a request belongs to. Of several, none is valid.
+fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all(TraceParent::HEADER).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    value.to_str().ok()?.parse().ok()
 }
 
 async fn asset(path: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Response {

@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path, time::Duration};
 
-use calculator::Config;
-use protocol::{Audience, Event, Job, Lane, event::Body};
+use calculator::{Config, Metrics};
+use protocol::{Audience, Event, Job, JobContext, Lane, TraceParent, event::Body};
 use queue::{Cursor, Item, JetStreamOptions, Reader, Roles, Submitter, Worker};
 use testkit::{NatsServer, eventually, within};
 use tokio::task::JoinSet;
@@ -32,6 +32,7 @@ impl Stage {
         tasks.spawn(calculator::run(
             roles.worker.clone(),
             config,
+            Metrics::default(),
             shutdown.clone(),
         ));
         Self {
@@ -74,7 +75,7 @@ fn job(n: u64) -> Job {
         id: Uuid::now_v7(),
         n,
         client: None,
-        accepted_us: protocol::unix_us(),
+        context: JobContext::now(TraceParent::random()),
     }
 }
 
@@ -238,12 +239,7 @@ async fn a_job_delivered_a_fourth_time_fails_before_it_is_computed() {
         reader,
         driver: _driver,
     } = Roles::in_memory();
-    let job = Job {
-        id: Uuid::now_v7(),
-        n: 10,
-        client: None,
-        accepted_us: 1,
-    };
+    let job = job(10);
     submitter.submit(&job).await.unwrap();
     let mut jobs = worker.jobs(Lane::Small);
     for attempt in 1..=3 {
@@ -252,7 +248,12 @@ async fn a_job_delivered_a_fourth_time_fails_before_it_is_computed() {
     let mut cursor = reader.cursor(&[Audience::Public], |_| true, None).unwrap();
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(calculator::run(worker, CONFIG, shutdown.clone()));
+    tasks.spawn(calculator::run(
+        worker,
+        CONFIG,
+        Metrics::default(),
+        shutdown.clone(),
+    ));
     let event = next(&mut cursor).await;
     assert!(matches!(event.body, Body::Failed { .. }), "{event:?}");
     assert_eq!(event.id, job.id);
@@ -296,7 +297,12 @@ async fn a_job_longer_than_the_patience_of_the_queue_tells_its_progress_and_is_c
     }
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(calculator::run(worker, CONFIG, shutdown.clone()));
+    tasks.spawn(calculator::run(
+        worker,
+        CONFIG,
+        Metrics::default(),
+        shutdown.clone(),
+    ));
     eventually("a reader that is ready", async || {
         readiness.is_ready().then_some(())
     })

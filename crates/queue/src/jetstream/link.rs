@@ -1,12 +1,17 @@
 //! The connection to the NATS server, and whether it is up.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, fmt, time::Duration};
 
 use async_nats::{Auth, AuthError, Client, ConnectError, ConnectOptions, Event};
+use prometheus_client::{
+    collector::Collector,
+    encoding::DescriptorEncoder,
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+};
 use tokio::{sync::watch, time::Instant};
 
 use super::options::JetStreamOptions;
-use crate::backoff;
+use crate::{backoff, metrics};
 
 /// How often an idle connection is checked. It is closed after two missed answers.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -161,5 +166,38 @@ impl Connection {
     pub(super) async fn lost(mut self) {
         let over = |state: &State| !state.connected || state.connections != self.number;
         self.state.wait_for(over).await.ok();
+    }
+}
+
+/// Shows whether a service is connected and how often it was.
+#[derive(Debug, Clone)]
+pub(crate) struct Connections(Vec<Link>);
+
+impl Connections {
+    /// Those of one role.
+    pub(super) fn of(links: impl IntoIterator<Item = Link>) -> Self {
+        Self(links.into_iter().collect())
+    }
+}
+
+impl Collector for Connections {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let states: Vec<_> = self.0.iter().map(|link| *link.0.borrow()).collect();
+        let connected = states.iter().all(|state| state.connected);
+        let connections: u64 = states.iter().map(|state| state.connections).sum();
+        metrics::encode(
+            &mut encoder,
+            "fibwire_queue_connected",
+            "Whether there is a connection to the queue: 1 or 0.",
+            None,
+            &ConstGauge::new(i64::from(connected)),
+        )?;
+        metrics::encode(
+            &mut encoder,
+            "fibwire_queue_connections",
+            "Connections to the queue that were made.",
+            None,
+            &ConstCounter::new(connections),
+        )
     }
 }

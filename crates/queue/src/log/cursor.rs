@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::{
     entry::Entry,
     history::History,
+    places::{Place, Places},
     tail::{Look, Tail},
 };
 
@@ -34,6 +35,10 @@ pub struct Cursor {
     era: u64,
     /// Everything up to here was read.
     position: u64,
+    /// Shows `position` to others.
+    place: Place,
+    /// The end of the log when the cursor was made.
+    made_at: u64,
     /// The reader named a place after the last one that the tail knows. It has to be checked with the
     /// history, because another process may have read further than this one.
     may_be_ahead: bool,
@@ -47,6 +52,7 @@ impl Cursor {
     pub(super) fn new(
         tail: Arc<Mutex<Tail>>,
         history: Option<Arc<dyn History>>,
+        places: &Places,
         audiences: &[Audience],
         wanted: fn(Kind) -> bool,
         since: Option<u64>,
@@ -59,13 +65,16 @@ impl Cursor {
             .collect();
         let era = locked.era();
         drop(locked);
+        let position = since.unwrap_or(end);
         Some(Self {
             tail,
             history,
             audiences: audiences.to_vec(),
             wanted,
             era,
-            position: since.unwrap_or(end),
+            position,
+            place: places.open(position),
+            made_at: end,
             may_be_ahead: since.is_some_and(|since| since > end),
             news,
         })
@@ -77,6 +86,18 @@ impl Cursor {
     /// Cancel safe: the place moves only when an item is returned. Every idle socket waits
     /// in such a future, so it is kept small by boxing what is rarely needed.
     pub async fn next(&mut self) -> Item {
+        let item = self.find_next().await;
+        self.place.reach(self.position);
+        item
+    }
+
+    /// Whether `entry` was published after the cursor was made, and not one that the reader had missed before.
+    #[must_use]
+    pub fn is_news(&self, entry: &Entry) -> bool {
+        entry.seq > self.made_at
+    }
+
+    async fn find_next(&mut self) -> Item {
         if self.may_be_ahead {
             let end = Box::pin(self.end_if_ahead()).await;
             self.may_be_ahead = false;
@@ -102,6 +123,7 @@ impl Cursor {
                 }
                 (Look::UpToDate { head }, _) => {
                     self.position = self.position.max(head);
+                    let _waiting = self.place.wait(self.position);
                     select_all(self.news.iter_mut().map(|news| Box::pin(news.changed())))
                         .await
                         .0

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     permissions::client,
-    stage::{Stage, entry, job, reader, result, take},
+    stage::{Stage, context, entry, job, reader, result, take},
 };
 
 /// How long the answer to a submission may take.
@@ -62,7 +62,7 @@ async fn a_place_in_a_log_that_was_lost_is_a_gap() {
     let mut cursor = stage.cursor(&[Audience::Public], None);
     stage
         .worker
-        .publish(&Audience::Public, &result(Uuid::now_v7()))
+        .publish(&Audience::Public, &result(Uuid::now_v7()), context())
         .await
         .unwrap();
     let (old, _) = entry(&mut cursor).await;
@@ -72,7 +72,7 @@ async fn a_place_in_a_log_that_was_lost_is_a_gap() {
     for _ in 0..5 {
         stage
             .worker
-            .publish(&Audience::Public, &result(Uuid::now_v7()))
+            .publish(&Audience::Public, &result(Uuid::now_v7()), context())
             .await
             .unwrap();
     }
@@ -192,7 +192,7 @@ async fn many_resuming_readers_do_not_delay_a_live_one() {
         let worker = stage.worker.clone();
         publishing.spawn(async move {
             let event = result(Uuid::now_v7());
-            worker.publish(&Audience::Public, &event).await
+            worker.publish(&Audience::Public, &event, context()).await
         });
     }
     for published in publishing.join_all().await {
@@ -218,7 +218,7 @@ async fn many_resuming_readers_do_not_delay_a_live_one() {
         let event = result(Uuid::now_v7());
         stage
             .worker
-            .publish(&Audience::Public, &event)
+            .publish(&Audience::Public, &event, context())
             .await
             .unwrap();
         let published = Instant::now();
