@@ -154,4 +154,15 @@ mod tests {
             assert_eq!(decoded.unwrap(), job);
         }
     }
+
+    #[test]
+    fn the_names_of_the_lanes_are_those_in_the_queue() {
+        assert_eq!(Lane::ALL.map(Lane::name), ["small", "large"]);
+    }
+
+    #[test]
+    fn the_time_is_the_systems() {
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        assert!(u128::from(unix_us()) >= before.as_micros());
+    }
 }
