@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from .client import Client, problem
-from .stack import SERVICES, Stack, run
+from .stack import SERVICES, Stack, monitoring, run
 
 pytestmark = pytest.mark.compose
 
@@ -95,6 +95,10 @@ print(json.dumps(sorted(routes)))
     assert done.returncode == 0, done.stderr
     routes = {rule: methods for rule, endpoint, methods in json.loads(done.stdout) if endpoint != "static"}
     assert routes == {"/": ["GET"], "/fib": ["POST"]}
+
+
+def test_the_queue_syncs_each_message_before_it_acknowledges_it(stack: Stack) -> None:
+    assert monitoring(stack.container("queue"), "/varz")["jetstream"]["config"]["sync_always"] is True
 
 
 def test_no_log_holds_a_token_or_a_password(stack: Stack, client: Client) -> None:

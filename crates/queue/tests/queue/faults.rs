@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::stream::DiscardPolicy;
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use protocol::{Audience, Event, Lane, event::Body};
 use queue::{Item, SubmitError, Worker};
 use testkit::{eventually, within};
@@ -227,6 +227,51 @@ async fn events_that_the_stream_no_longer_holds_are_a_gap() {
         assert_eq!(cursor.next().await, Item::Gap(last - 1));
         assert_eq!(entry(&mut cursor).await.0, last);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_keeps_ten_minutes_and_512_mebibytes() {
+    let mut stage = Stage::jetstream().await;
+    let (raw, _) = client(stage.server(), "websocket").await;
+    let streams = async_nats::jetstream::new(raw);
+    let stream = streams.get_stream("RESULTS").await.unwrap();
+    let config = stream.cached_info().config.clone();
+    assert_eq!(config.discard, DiscardPolicy::Old);
+    assert_eq!(config.max_age, Duration::from_secs(600));
+    assert_eq!(config.max_bytes, 512 * 1024 * 1024);
+    // The same limits, as small as a test can wait for.
+    for smaller in [
+        Config {
+            max_bytes: 1000,
+            ..config.clone()
+        },
+        Config {
+            max_age: Duration::from_secs(1),
+            duplicate_window: Duration::from_secs(1),
+            ..config
+        },
+    ] {
+        streams.update_stream(smaller).await.unwrap();
+        for _ in 0..10 {
+            let event = result(Uuid::now_v7());
+            stage
+                .worker
+                .publish(&Audience::Public, &event, context())
+                .await
+                .unwrap();
+        }
+        let first = stream.get_info().await.unwrap().state.first_sequence;
+        eventually("a log without its oldest events", async || {
+            let state = stream.get_info().await.unwrap().state;
+            (state.first_sequence > first || state.messages < 10).then_some(())
+        })
+        .await;
+    }
+    let (reader, _driver) = reader(stage.server()).await;
+    let mut cursor = reader
+        .cursor(&[Audience::Public], |_| true, Some(0))
+        .unwrap();
+    assert!(matches!(cursor.next().await, Item::Gap(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
