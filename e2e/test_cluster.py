@@ -23,7 +23,7 @@ from .stack import Container, docker, is_settled, monitoring, run, streams
 pytestmark = pytest.mark.cluster
 
 _POSTERS = 4
-_LOAD_S = 10
+_LOAD_S = 6
 # A stream has a new leader within 9 s (docs/scaling.md); the rest is for a busy machine.
 _LONGEST_PAUSE_S = 12
 _HTTP_PORT = 8000
