@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from bench import faults_page
-from bench.chaos import PAUSE_LIMIT_S, RECOVERY_LIMIT_S, as_before, longest_pause, problems
+from bench.chaos import PAUSE_LIMIT_S, RECOVERY_LIMIT_S, as_before, longest_pause, most_reopened, problems
 from bench.faults import CALM_S, Kind, containers, schedule
-from bench.faults_page import FaultRun, Head, Injected, Report, Slot
+from bench.faults_page import CrowdReport, FaultRun, Head, Injected, Report, Slot
 from bench.figures import Times
 
 SERVICES = ("calculator", "nginx", "queue", "web", "websocket")
@@ -53,6 +53,7 @@ def injected(recovered_s: float | None, containers: list[str] | None = None) -> 
         "recovered_s": recovered_s,
         "as_before_s": recovered_s,
         "pause_s": 0.75,
+        "most_reopened": None,
     }
 
 
@@ -63,6 +64,7 @@ def a_run(faults: list[Injected], findings: dict[str, int] | None = None) -> Fau
         "planned": len(faults),
         "injected": faults,
         "report": report([1], findings),
+        "crowd": None,
     }
 
 
@@ -160,6 +162,21 @@ def test_a_long_pause_is_a_problem_only_where_another_node_could_have_led() -> N
     assert len(problems({**alone, "containers": list(CLUSTER)})) == 1
 
 
+def test_a_socket_of_a_crowd_that_missed_something_is_a_problem() -> None:
+    run = a_run([injected(0.5)])
+    crowd: CrowdReport = {
+        "sockets": 100, "ends": 500, "missed": 0, "unread": 0, "gaps": 0, "not_opened": 7, "reopened_by_second": [0, 40, 60],
+    }  # fmt: skip
+    assert problems({**run, "crowd": crowd}) == []
+    assert problems({**run, "crowd": {**crowd, "missed": 1, "unread": 2, "gaps": 3}}) == [
+        "1 of 100 sockets missed",
+        "2 of 100 sockets unread",
+        "3 gaps in the crowd",
+    ]
+    assert most_reopened(crowd, began_s=0.5, until_s=1.9) == 40
+    assert most_reopened(crowd, began_s=-5, until_s=20) == 60
+
+
 def test_a_pause_belongs_to_the_fault_that_it_overlaps() -> None:
     assert longest_pause(report([]), began_s=9, until_s=20) == 8
     assert longest_pause(report([]), began_s=9.5, until_s=20) == 0
@@ -183,9 +200,9 @@ def test_the_page_shows_the_worst_of_each_kind() -> None:
     page = faults_page.render([a_run(faults, {"twice": 3, "gap": 1})], head)
     for row in (
         "| 7 | 4 | 1000 | 10 | 1000 | 999 | 1 | 0 | 3 | 0 | 0 | 1 gap | 40 | 7 with 503 | 3 | 60 |",
-        "| web killed | 2 | 1.50 s | 1.50 s | 0.75 s |",
-        "| queue and web killed | 1 | 0.10 s | 0.10 s | 0.75 s |",
-        "| nginx killed | 1 | not before the next fault | not before the next fault | 0.75 s |",
+        "| web killed | 2 | 1.50 s | 1.50 s | 0.75 s | — |",
+        "| queue and web killed | 1 | 0.10 s | 0.10 s | 0.75 s | — |",
+        "| nginx killed | 1 | not before the next fault | not before the next fault | 0.75 s | — |",
         "| seed 7: 202 | 1.00 ms | 2.00 ms | 3.00 ms | 5.00 ms |",
     ):
         assert row in page.splitlines()
