@@ -199,6 +199,27 @@ async fn a_long_result_is_previewed_and_comes_in_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_value_of_just_a_mebibyte_comes_whole() {
+    let longest = (5_000_000..)
+        .find(|n| fibonacci::preview(n + 1).digits > 1024 * 1024)
+        .expect("a number with more digits");
+    let stage = Stage::start(CONFIG);
+    let mut cursor = stage.cursor();
+    stage.submit(longest).await;
+    loop {
+        match next(&mut cursor).await.body {
+            Body::Started { .. } | Body::Progress { .. } => {}
+            Body::Result { digits, value, .. } => {
+                assert_eq!((digits, value.unwrap().len()), (1024 * 1024, 1024 * 1024));
+                break;
+            }
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_small_job_does_not_wait_for_a_large_one() {
     let stage = Stage::start(CONFIG);
     let mut cursor = stage.cursor();
@@ -231,8 +252,8 @@ async fn what_does_not_fit_into_memory_fails_with_a_reason() {
     stage.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_delivered_a_fourth_time_fails_before_it_is_computed() {
+/// How a job ends that has been delivered so many times before.
+async fn end_after(deliveries: u64) -> Body {
     let Roles {
         submitter,
         worker,
@@ -242,7 +263,7 @@ async fn a_job_delivered_a_fourth_time_fails_before_it_is_computed() {
     let job = job(10);
     submitter.submit(&job).await.unwrap();
     let mut jobs = worker.jobs(Lane::Small);
-    for attempt in 1..=3 {
+    for attempt in 1..=deliveries {
         assert_eq!(jobs.take(NonZeroUsize::MIN).await.attempt, attempt);
     }
     let mut cursor = reader.cursor(&[Audience::Public], |_| true, None).unwrap();
@@ -255,13 +276,44 @@ async fn a_job_delivered_a_fourth_time_fails_before_it_is_computed() {
         shutdown.clone(),
     ));
     let event = next(&mut cursor).await;
-    assert!(matches!(event.body, Body::Failed { .. }), "{event:?}");
     assert_eq!(event.id, job.id);
     shutdown.cancel();
     within("a calculator that has ended", tasks.join_next())
         .await
         .unwrap()
         .unwrap();
+    event.body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_delivered_a_third_time_is_computed() {
+    let end = end_after(2).await;
+    assert!(matches!(end, Body::Result { .. }), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_delivered_a_fourth_time_fails_before_it_is_computed() {
+    let end = end_after(3).await;
+    assert!(matches!(end, Body::Failed { .. }), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_just_fits_into_memory_is_computed() {
+    let needed = fibonacci::memory_needed(1_000_000);
+    let stage = Stage::start(Config {
+        memory_limit_mib: needed.div_ceil(1024 * 1024),
+        ..CONFIG
+    });
+    let mut cursor = stage.cursor();
+    stage.submit(1_000_000).await;
+    loop {
+        match next(&mut cursor).await.body {
+            Body::Result { .. } => break,
+            Body::Failed { reason } => panic!("{reason}"),
+            _ => {}
+        }
+    }
+    stage.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
