@@ -124,10 +124,9 @@ pub(crate) async fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> 
     };
     let start = Instant::now();
     let members: Vec<Cell<Option<Received>>> = (0..size).map(|_| Cell::default()).collect();
-    let mut all =
-        pin!(join_all(members.iter().map(async |received| {
-            received.set(Some(crowd.stay().await))
-        })));
+    let mut all = pin!(join_all(members.iter().map(async |received| {
+        received.set(Some(crowd.stay().await));
+    })));
     let conducted = async {
         let mut gathered = crowd.gathered.subscribe();
         timeout(PATIENCE, gathered.wait_for(|gathered| *gathered))
