@@ -339,7 +339,7 @@ fn crowd(stage: &Stage) -> Value {
     ];
     let args = Args::try_parse_from(arguments).expect("right usage");
     let mut out = Out(Vec::new(), Some(stage));
-    bench::run(args, &mut out).unwrap();
+    bench::run(args, &mut out).expect("a report");
     let out = String::from_utf8(out.0).expect("text");
     let [gathered, report] = out.lines().collect::<Vec<_>>()[..] else {
         panic!("two lines, not {out}");

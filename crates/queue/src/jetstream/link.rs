@@ -201,3 +201,57 @@ impl Collector for Connections {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader, Write},
+        net::TcpListener,
+        thread,
+    };
+
+    use super::*;
+
+    /// What [`check_server`] says about a server that calls itself this version, and does nothing else.
+    async fn checked(version: &str) -> Result<(), ServerTooOld> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let info = format!(
+            "INFO {{\"server_id\":\"x\",\"version\":\"{version}\",\"max_payload\":1024}}\r\n"
+        );
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(info.as_bytes()).unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            // Until the client is gone.
+            for line in lines.map_while(Result::ok) {
+                if line == "PING" && stream.write_all(b"PONG\r\n").is_err() {
+                    return;
+                }
+            }
+        });
+        let client = async_nats::connect(format!("nats://{address}"))
+            .await
+            .unwrap();
+        let checked = check_server(&client);
+        client.drain().await.unwrap();
+        drop(client);
+        tokio::task::spawn_blocking(|| server.join())
+            .await
+            .unwrap()
+            .unwrap();
+        checked
+    }
+
+    #[tokio::test]
+    async fn a_server_that_would_lose_jobs_is_refused_with_a_sentence() {
+        for version in ["2.14.2", "2.14.10", "2.15.0", "3.0.0"] {
+            assert!(checked(version).await.is_ok(), "{version}");
+        }
+        for version in ["2.14.1", "2.13.9", "1.99.99"] {
+            let sentence = checked(version).await.unwrap_err().to_string();
+            assert!(sentence.contains(version), "{sentence}");
+            assert!(sentence.contains("2.14.2 or newer"), "{sentence}");
+        }
+    }
+}
