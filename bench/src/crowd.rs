@@ -50,7 +50,7 @@ pub(crate) struct Args {
     /// Where fibwire runs.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Target,
-    /// How many private sockets to open.
+    /// How many sockets to open.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     sockets: NonZeroUsize,
     /// For how long to keep them open.
@@ -103,6 +103,8 @@ struct Crowd<'a> {
     place: u64,
     /// The job with which every socket ends.
     last: Uuid,
+    /// All have the same channel, so that the last job is nobody else's.
+    channel: Channel,
     doors: Semaphore,
     tally: RefCell<Tally>,
     gathered: watch::Sender<bool>,
@@ -117,6 +119,7 @@ pub(crate) async fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> 
         url: &args.url,
         place: trip::make(&args.url, N).await.context("first job")?.seq,
         last: Uuid::now_v7(),
+        channel: Channel::private(),
         doors: Semaphore::new(OPENING),
         tally: RefCell::default(),
         gathered: watch::Sender::new(false),
@@ -167,13 +170,12 @@ fn write_line(out: &mut impl Write, line: &impl Serialize) -> anyhow::Result<()>
 impl Crowd<'_> {
     /// Receives everything up to the last job, over as many connections as that takes.
     async fn stay(&self) -> Received {
-        let channel = Channel::private();
         let mut received = Received::default();
         let mut place = self.place;
         let mut failures = 0;
         let mut is_back = false;
         loop {
-            if let Some(mut socket) = self.open(&channel, place, is_back).await {
+            if let Some(mut socket) = self.open(place, is_back).await {
                 failures = 0;
                 is_back = true;
                 if self.read(&mut socket, &mut received, &mut place).await {
@@ -190,13 +192,13 @@ impl Crowd<'_> {
         }
     }
 
-    async fn open(&self, channel: &Channel, place: u64, is_back: bool) -> Option<Socket> {
+    async fn open(&self, place: u64, is_back: bool) -> Option<Socket> {
         // Only at first: whoever comes back does so without regard to others.
         let _door = match is_back {
             false => self.doors.acquire().await.ok(),
             true => None,
         };
-        let opening = self.url.socket_since(channel, place, READ_BUFFER);
+        let opening = self.url.socket_since(&self.channel, place, READ_BUFFER);
         let socket = timeout(OPEN_TIMEOUT, opening).await.ok()?.ok()?;
         let mut tally = self.tally.borrow_mut();
         if is_back {
@@ -235,7 +237,7 @@ impl Crowd<'_> {
 
     /// Posts the job with which every socket ends.
     async fn post_last(&self) -> anyhow::Result<()> {
-        let mut poster = Poster::new(self.url, N, &Channel::Broadcast);
+        let mut poster = Poster::new(self.url, N, &self.channel);
         let posting = async {
             while !matches!(poster.post(self.last).await, Ok(Answer::Accepted(_))) {
                 sleep_until(Instant::now() + PAUSES[0]).await;
