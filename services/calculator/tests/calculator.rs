@@ -146,6 +146,22 @@ async fn a_quick_job_has_only_its_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_result_tells_how_long_its_job_waited_and_was_computed() {
+    let stage = Stage::start(CONFIG);
+    let mut cursor = stage.cursor();
+    let mut waiting = job(90);
+    waiting.context.accepted_us -= 5_000_000;
+    stage.submitter.submit(&waiting).await.unwrap();
+    let Body::Result { timings, .. } = next(&mut cursor).await.body else {
+        panic!("no result");
+    };
+    let seconds = 5_000_000..60_000_000;
+    assert!(seconds.contains(&timings.queued_us), "{timings:?}");
+    assert!(timings.computed_us < 5_000_000, "{timings:?}");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_result_is_previewed_and_comes_in_parts() {
     const N: u64 = 5_200_000;
     let stage = Stage::start(CONFIG);
