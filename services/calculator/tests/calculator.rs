@@ -277,12 +277,14 @@ async fn end_after(deliveries: u64) -> Body {
         driver: _driver,
     } = Roles::in_memory();
     let job = job(10);
-    submitter.submit(&job).await.unwrap();
+    submitter.submit(&job).await.expect("room in the queue");
     let mut jobs = worker.jobs(Lane::Small);
     for attempt in 1..=deliveries {
         assert_eq!(jobs.take(NonZeroUsize::MIN).await.attempt, attempt);
     }
-    let mut cursor = reader.cursor(&[Audience::Public], |_| true, None).unwrap();
+    let mut cursor = reader
+        .cursor(&[Audience::Public], |_| true, None)
+        .expect("a reader that is ready");
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(calculator::run(
@@ -296,8 +298,8 @@ async fn end_after(deliveries: u64) -> Body {
     shutdown.cancel();
     within("a calculator that has ended", tasks.join_next())
         .await
-        .unwrap()
-        .unwrap();
+        .expect("a task")
+        .expect("no panic");
     event.body
 }
 
