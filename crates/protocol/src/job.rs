@@ -1,7 +1,5 @@
 //! A unit of work, as the queue holds it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -108,19 +106,6 @@ impl Lane {
     }
 }
 
-/// The current time in microseconds since the Unix epoch.
-///
-/// # Panics
-///
-/// If the system's clock is set to a time before 1970.
-#[must_use]
-pub fn unix_us() -> u64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("the clock shows a time after 1970");
-    u64::try_from(since_epoch.as_micros()).expect("64 bits last for 580 000 years")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,11 +143,5 @@ mod tests {
     #[test]
     fn the_names_of_the_lanes_are_those_in_the_queue() {
         assert_eq!(Lane::ALL.map(Lane::name), ["small", "large"]);
-    }
-
-    #[test]
-    fn the_time_is_the_systems() {
-        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        assert!(u128::from(unix_us()) >= before.as_micros());
     }
 }

@@ -6,6 +6,7 @@
 
 mod audience;
 mod client_token;
+mod clock;
 mod context;
 pub mod event;
 mod hosts;
@@ -20,10 +21,11 @@ mod trace_parent;
 
 pub use audience::Audience;
 pub use client_token::{ClientToken, InvalidClientToken};
+pub use clock::unix_us;
 pub use context::JobContext;
 pub use event::Event;
 pub use hosts::{Hosts, InvalidHosts};
-pub use job::{Job, LARGE_N, Lane, unix_us};
+pub use job::{Job, LARGE_N, Lane};
 pub use max_n::{InvalidMaxN, MaxN};
 pub use origins::{InvalidOrigin, Origins, Source};
 pub use problem::Problem;
