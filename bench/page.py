@@ -224,9 +224,10 @@ def scaling(measured: Scaling | None) -> str:
         ]
         for scaled in measured["scaled"]
     ]
+    rounds = "one round" if measured["rounds"] == 1 else f"the middle of {measured['rounds']} rounds"
     introduction = paragraph(
         f"The five services with one of them threefold, and a cluster (`make up-cluster`) whose nodes keep one copy of "
-        f"each stream or three, all on this machine and this disk: the middle of {measured['rounds']} rounds. With three "
+        f"each stream or three, all on this machine and this disk: {rounds}. With three "
         f"copies, the cluster does {spread(measured['three_copies_over_one'])} times as many jobs per second as with one."
     )
     return f"""{title}{introduction}
