@@ -1,4 +1,4 @@
-//! What every process of fibwire needs: logging, HTTP within limits, health checks, and ending when
+//! What every process of fibwire needs: logging, the export of traces, HTTP within limits, health checks, and ending when
 //! told to. It knows neither the queue nor the arithmetic.
 
 mod connection;
@@ -7,9 +7,12 @@ mod files;
 pub mod health;
 mod http;
 mod logging;
+mod run;
 mod termination;
+mod traces;
 
 pub use exit::exit_code;
 pub use http::{read_body, response, serve};
 pub use logging::init as init_logging;
-pub use termination::until_terminated;
+pub use run::run;
+pub use traces::Traces;

@@ -12,7 +12,6 @@ mod options;
 mod publisher;
 #[cfg(feature = "reader")]
 mod results;
-mod subjects;
 #[cfg(feature = "submitter")]
 mod submitter;
 #[cfg(feature = "worker")]

@@ -50,6 +50,8 @@ mod log;
 mod reader;
 #[cfg(feature = "embedded")]
 mod roles;
+mod spans;
+mod subjects;
 #[cfg(feature = "submitter")]
 mod submitter;
 #[cfg(feature = "worker")]

@@ -2,17 +2,20 @@
 
 use std::{error::Error, sync::Arc};
 
-use protocol::Job;
+use protocol::{Job, JobContext};
 
 #[cfg(feature = "custom")]
 use crate::custom;
 #[cfg(feature = "embedded")]
 use crate::embedded;
-use crate::error::SubmitError;
 #[cfg(feature = "jetstream")]
 use crate::{
     Driver,
     jetstream::{self, ConnectError, JetStreamOptions},
+};
+use crate::{
+    error::SubmitError,
+    spans::{self, System},
 };
 
 /// Submits jobs. Clones share one connection.
@@ -64,6 +67,14 @@ impl Submitter {
     ///
     /// [`SubmitError`], within 1.5 seconds.
     pub async fn submit(&self, job: &Job) -> Result<(), SubmitError> {
+        let span = spans::submit(self.system(), job);
+        let job = &Job {
+            context: JobContext {
+                traceparent: span.traceparent(),
+                ..job.context
+            },
+            ..job.clone()
+        };
         let submitted = match &self.0 {
             #[cfg(feature = "jetstream")]
             Kind::JetStream(submitter) => submitter.submit(job).await,
@@ -73,8 +84,21 @@ impl Submitter {
             Kind::Custom(backend) => backend.submit(job).await,
         };
         if let Err(error) = &submitted {
-            tracing::warn!(error = error as &dyn Error, id = %job.id, "job refused");
+            span.fail(error);
+            let trace_id = job.context.traceparent.trace_id();
+            tracing::warn!(error = error as &dyn Error, id = %job.id, %trace_id, "job refused");
         }
         submitted
+    }
+
+    fn system(&self) -> System {
+        match self.0 {
+            #[cfg(feature = "jetstream")]
+            Kind::JetStream(_) => System::Nats,
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(_) => System::Embedded,
+            #[cfg(feature = "custom")]
+            Kind::Custom(_) => System::Embedded,
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, num::NonZeroUsize, sync::Arc};
 
 use protocol::{Audience, Event, Job, JobContext, Lane};
+use trace::Span;
 
 #[cfg(feature = "custom")]
 use crate::custom;
@@ -13,7 +14,11 @@ use crate::{
     Driver,
     jetstream::{self, ConnectError, JetStreamOptions},
 };
-use crate::{error::PublishError, taken::Taken};
+use crate::{
+    error::PublishError,
+    spans::{self, System},
+    taken::Taken,
+};
 
 /// Takes jobs and publishes events. Clones share one connection.
 #[derive(Debug, Clone)]
@@ -82,7 +87,12 @@ impl Worker {
         event: &Event,
         context: JobContext,
     ) -> Result<(), PublishError> {
-        match &self.0 {
+        let span = spans::publish(self.system(), audience, event, context);
+        let context = JobContext {
+            traceparent: span.traceparent(),
+            ..context
+        };
+        let published = match &self.0 {
             #[cfg(feature = "jetstream")]
             Kind::JetStream(worker) => worker.publish(audience, event, context).await,
             #[cfg(feature = "embedded")]
@@ -92,6 +102,21 @@ impl Worker {
             }
             #[cfg(feature = "custom")]
             Kind::Custom(backend) => backend.publish(audience, event, context).await,
+        };
+        if let Err(error) = &published {
+            span.fail(error);
+        }
+        published
+    }
+
+    fn system(&self) -> System {
+        match self.0 {
+            #[cfg(feature = "jetstream")]
+            Kind::JetStream(_) => System::Nats,
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(_) => System::Embedded,
+            #[cfg(feature = "custom")]
+            Kind::Custom(_) => System::Embedded,
         }
     }
 }
@@ -159,6 +184,21 @@ impl Delivery {
             attempt: taken.attempt,
             acker: acker(taken.acker),
         }
+    }
+
+    /// The span of the work on the job, which ends when it is dropped. That the job waited is recorded with
+    /// it.
+    #[must_use]
+    pub fn working(&self) -> Span {
+        let system = match self.acker {
+            #[cfg(feature = "jetstream")]
+            Acker::JetStream(_) => System::Nats,
+            #[cfg(feature = "embedded")]
+            Acker::Embedded(_) => System::Embedded,
+            #[cfg(feature = "custom")]
+            Acker::Custom(_) => System::Embedded,
+        };
+        spans::work(system, &self.job, self.attempt)
     }
 
     /// Acknowledges the job: it is done and all of its events are stored.

@@ -11,6 +11,7 @@ use axum::{
 use protocol::{Origins, Problem, Source};
 use queue::{Cursor, Item, NotReady, Reader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use trace::Span;
 
 use crate::{Config, request::Request};
 
@@ -88,6 +89,14 @@ impl Admission {
             Item::Gap(seq) => self
                 .tells_gaps
                 .then(|| format!(r#"{{"type":"gap","seq":{seq}}}"#).into()),
+        }
+    }
+
+    /// The span of sending `item`, if it is an event.
+    pub(crate) fn sending(&self, item: &Item) -> Option<Span> {
+        match item {
+            Item::Entry(entry) => self.cursor.sending(entry),
+            Item::Gap(_) => None,
         }
     }
 }

@@ -15,6 +15,7 @@ use protocol::Problem;
 use queue::Item;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use trace::Span;
 
 use crate::{
     admission::{Admission, Admissions, Refusal, not_ready, unavailable},
@@ -50,6 +51,8 @@ struct Events {
 struct Open {
     admission: Admission,
     shutdown: CancellationToken,
+    /// The event that the connection took last. It is sent once the connection asks for the next one.
+    sending: Option<Span>,
 }
 
 async fn open(
@@ -65,6 +68,7 @@ async fn open(
     let open = Open {
         admission,
         shutdown: events.shutdown,
+        sending: None,
     };
     let pieces = stream::unfold(open, Open::next).flat_map(stream::iter);
     let mut response = Response::new(Body::from_stream(pieces.map(Ok::<_, Infallible>)));
@@ -76,12 +80,14 @@ impl Open {
     /// The pieces of the next event, or of a comment if there is none for a while. `None` when the server
     /// is shutting down.
     async fn next(mut self) -> Option<(Vec<Bytes>, Self)> {
+        self.sending = None;
         loop {
             let next = timeout(KEEP_ALIVE_INTERVAL, self.admission.cursor.next());
             let Ok(item) = self.shutdown.run_until_cancelled(next).await? else {
                 return Some((vec![COMMENT], self));
             };
             if let Some(message) = self.admission.message(&item) {
+                self.sending = self.admission.sending(&item);
                 return Some((event(&item, message), self));
             }
         }

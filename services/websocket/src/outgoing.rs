@@ -6,6 +6,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     Frame,
     coding::{Data, OpCode},
 };
+use trace::Span;
 
 /// The rest of the message that a socket is sending.
 #[derive(Debug, Default)]
@@ -15,14 +16,25 @@ pub(crate) struct Outgoing {
     is_continued: bool,
     /// How many bytes were taken since a ping was due.
     since_ping: usize,
+    /// The span of sending the message.
+    span: Option<Span>,
+    /// The spans of the messages that were taken whole and are not written yet.
+    taken: Vec<Span>,
 }
 
 impl Outgoing {
-    /// Continues with `message`, if there is one. The message before must have been taken whole.
-    pub(crate) fn begin(&mut self, message: Option<Bytes>) {
+    /// Continues with `message`, if there is one, whose sending is `span`. The message before must have
+    /// been taken whole.
+    pub(crate) fn begin(&mut self, message: Option<Bytes>, span: Option<Span>) {
         debug_assert!(self.rest.is_empty(), "a message is sent whole");
         self.is_continued = false;
         self.rest = message.unwrap_or_default();
+        self.span = span;
+    }
+
+    /// All frames that were taken are written: ends the spans of the messages that were taken whole.
+    pub(crate) fn flushed(&mut self) {
+        self.taken.clear();
     }
 
     /// Takes the next frame, whose payload has at most `max_len` bytes. `None` at the end of the
@@ -43,6 +55,7 @@ impl Outgoing {
         if is_last {
             // Let go of the message: the socket may now wait for long.
             self.rest = Bytes::new();
+            self.taken.extend(self.span.take());
         }
         Some(Frame::message(payload, OpCode::Data(kind), is_last))
     }

@@ -147,6 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     Turn::Received(Some(Err(error))) => return violation(&error),
                     Turn::Flushed(flushed) => {
                         flushed.ok()?;
+                        outgoing.flushed();
                         sending = self.hand_over(&mut outgoing, admission)?;
                         stall.as_mut().reset(Instant::now() + STALL_TIMEOUT);
                     }
@@ -164,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     silence.as_mut().reset(Instant::now() + PONG_TIMEOUT);
                 }
                 item = admission.cursor.next(), if !sending => {
-                    outgoing.begin(admission.message(&item));
+                    outgoing.begin(admission.message(&item), admission.sending(&item));
                     sending = self.hand_over(&mut outgoing, admission)?;
                     stall.as_mut().reset(Instant::now() + STALL_TIMEOUT);
                 }
@@ -199,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     self.hand_over_one(Message::Ping(Default::default()))?;
                 }
             } else if let Some(item) = admission.cursor.next().now_or_never() {
-                outgoing.begin(admission.message(&item));
+                outgoing.begin(admission.message(&item), admission.sending(&item));
             } else {
                 break;
             }

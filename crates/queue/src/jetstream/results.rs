@@ -24,13 +24,14 @@ use super::{
     headers,
     link::{self, Link},
     options::JetStreamOptions,
-    subjects,
 };
 use crate::{
     Driver,
     backoff::Backoff,
     limits::EVENT_ID_WINDOW,
     log::{Answer, Entry, Held, History, Log, MAX_AGE, MAX_BYTES, Next, Retention},
+    spans::System,
+    subjects,
 };
 
 const STREAM: &str = "RESULTS";
@@ -85,7 +86,7 @@ pub(crate) async fn read(
         link,
         reads: Semaphore::new(MAX_READS),
     };
-    let log = Log::with_history(TAIL, Arc::new(results));
+    let log = Log::with_history(System::Nats, TAIL, Arc::new(results));
     let followed = log.clone();
     let driver = Driver::new(async move |ready| {
         tokio::select! {

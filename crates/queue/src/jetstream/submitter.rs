@@ -13,9 +13,8 @@ use super::{
     headers, link,
     options::JetStreamOptions,
     publisher::{Publisher, StoreError},
-    subjects,
 };
-use crate::{Driver, error::SubmitError};
+use crate::{Driver, error::SubmitError, subjects};
 
 /// How long a submission may take. Its sender is promised an answer within 2 seconds.
 const SUBMIT_TIMEOUT: Duration = Duration::from_millis(1200);

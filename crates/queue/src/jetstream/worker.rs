@@ -18,13 +18,14 @@ use super::{
     link,
     options::JetStreamOptions,
     publisher::Publisher,
-    subjects, sweeper,
+    sweeper,
 };
 use crate::{
     Driver,
     backoff::Backoff,
     error::PublishError,
     limits::{JOB_ID_WINDOW, MAX_JOBS_PER_LANE},
+    subjects,
 };
 
 const STREAM: &str = "JOBS";

@@ -6,12 +6,14 @@ use futures_util::future::select_all;
 use parking_lot::Mutex;
 use protocol::{Audience, event::Kind};
 use tokio::sync::watch;
+use trace::Span;
 
 use super::{
     entry::Entry,
     history::History,
     tail::{Look, Tail},
 };
+use crate::spans::{self, System};
 
 /// What a cursor finds next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,7 @@ pub enum Item {
 /// slow reader delays only itself, and resuming is the same as reading on.
 #[derive(Debug)]
 pub struct Cursor {
+    system: System,
     tail: Arc<Mutex<Tail>>,
     history: Option<Arc<dyn History>>,
     audiences: Vec<Audience>,
@@ -45,6 +48,7 @@ impl Cursor {
     /// A cursor that starts after `since`, or else at the end of the log. `None` if the tail does not
     /// know the end of the log yet.
     pub(super) fn new(
+        system: System,
         tail: Arc<Mutex<Tail>>,
         history: Option<Arc<dyn History>>,
         audiences: &[Audience],
@@ -60,6 +64,7 @@ impl Cursor {
         let era = locked.era();
         drop(locked);
         Some(Self {
+            system,
             tail,
             history,
             audiences: audiences.to_vec(),
@@ -140,6 +145,13 @@ impl Cursor {
                 }
             }
         }
+    }
+
+    /// The span of sending `entry` to this reader, which ends when it is dropped. `None` if its trace is
+    /// not sampled, or not known.
+    #[must_use]
+    pub fn sending(&self, entry: &Entry) -> Option<Span> {
+        spans::send(self.system, entry)
     }
 
     /// The place to continue from, if this cursor's own place lies after the end of the log: that log
