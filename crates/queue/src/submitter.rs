@@ -25,7 +25,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Submitter {
     kind: Kind,
-    pub(crate) metrics: metrics::Submitter,
+    /// Shared, because a server clones the submitter for each request.
+    pub(crate) metrics: Arc<metrics::Submitter>,
 }
 
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ impl Submitter {
     }
 
     fn of(kind: Kind, duplicates: &Duplicates) -> Self {
-        let metrics = metrics::Submitter::new(duplicates);
+        let metrics = Arc::new(metrics::Submitter::new(duplicates));
         Self { kind, metrics }
     }
 

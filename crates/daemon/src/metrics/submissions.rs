@@ -1,5 +1,7 @@
 //! How the posts of jobs were answered. Flask and the standalone binary both count them.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -7,9 +9,13 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Counts the answers to `POST /fib` by their status.
+/// Counts the answers to `POST /fib` by their status. Clones share the counters, and a server clones them
+/// for each request.
 #[derive(Debug, Clone)]
-pub struct Submissions {
+pub struct Submissions(Arc<Counters>);
+
+#[derive(Debug)]
+struct Counters {
     answers: Family<Status, Counter>,
     /// The one that every job counts.
     accepted: Counter,
@@ -32,19 +38,19 @@ impl Submissions {
             answers.clone(),
         );
         let status = StatusCode::ACCEPTED.as_u16();
-        Self {
+        Self(Arc::new(Counters {
             accepted: answers.get_or_create_owned(&Status { status }),
             answers,
-        }
+        }))
     }
 
     /// Counts an answer.
     pub fn count(&self, status: StatusCode) {
         if status == StatusCode::ACCEPTED {
-            self.accepted.inc();
+            self.0.accepted.inc();
         } else {
             let status = status.as_u16();
-            self.answers.get_or_create(&Status { status }).inc();
+            self.0.answers.get_or_create(&Status { status }).inc();
         }
     }
 }
