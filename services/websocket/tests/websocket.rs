@@ -52,6 +52,7 @@ impl Stage {
         let config = Config {
             allowed_origins: "https://friend.example".parse().expect("an origin"),
             max_sockets,
+            drain_s: 5,
         };
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
