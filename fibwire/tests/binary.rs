@@ -331,7 +331,12 @@ fn every_response_has_the_security_headers_and_every_error_is_a_problem() {
 
 #[test]
 fn the_metrics_count_jobs_by_their_end() {
-    let mut server = Server::start(&["--metrics-listen", "127.0.0.1:0", "--memory-limit-mib", "16"]);
+    let mut server = Server::start(&[
+        "--metrics-listen",
+        "127.0.0.1:0",
+        "--memory-limit-mib",
+        "16",
+    ]);
     let metrics = server.metrics_address();
     let shown = || {
         let mut stream = TcpStream::connect(&metrics).expect("a connection");
