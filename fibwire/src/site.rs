@@ -48,18 +48,18 @@ pub(crate) fn around(
     rules: Rules,
     submissions: Submissions,
 ) -> impl FnOnce(Router) -> Router {
-    let site = Site {
+    let site = Arc::new(Site {
         submitter,
         submissions,
-        rules: Arc::new(rules),
-        security_headers: Arc::new(security_headers()),
-    };
+        rules,
+        security_headers: security_headers(),
+    });
     move |sockets| {
         Router::new()
             .route("/", get(page))
             .route("/static/{*path}", get(asset))
             .route("/fib", post(fib))
-            .with_state(site.clone())
+            .with_state(Arc::clone(&site))
             .merge(sockets)
             .fallback(async || refuse(StatusCode::NOT_FOUND))
             .method_not_allowed_fallback(async || refuse(StatusCode::METHOD_NOT_ALLOWED))
@@ -67,26 +67,26 @@ pub(crate) fn around(
     }
 }
 
-#[derive(Clone)]
+/// What every request needs. It is shared as a whole, since each request clones it several times.
 struct Site {
     submitter: Submitter,
     submissions: Submissions,
-    rules: Arc<Rules>,
-    security_headers: Arc<HeaderMap>,
+    rules: Rules,
+    security_headers: HeaderMap,
 }
 
 /// Refuses requests for other hosts, and adds the headers of every response.
-async fn guard(State(site): State<Site>, request: Request, next: Next) -> Response {
+async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let mut response = match site.rules.hosts.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => daemon::response(problem.into()),
     };
     let headers = response.headers_mut();
-    headers.extend(site.security_headers.as_ref().clone());
+    headers.extend(site.security_headers.clone());
     response
 }
 
-async fn fib(State(site): State<Site>, headers: HeaderMap, body: Body) -> Response {
+async fn fib(State(site): State<Arc<Site>>, headers: HeaderMap, body: Body) -> Response {
     let response = match parse(&site.rules, &headers, body).await {
         Ok(submission) => {
             let traceparent = traceparent(&headers).unwrap_or_else(TraceParent::random);
@@ -124,7 +124,7 @@ async fn asset(path: Result<Path<String>, PathRejection>, headers: HeaderMap) ->
     }
 }
 
-async fn page(State(site): State<Site>, request: HeaderMap) -> Response {
+async fn page(State(site): State<Arc<Site>>, request: HeaderMap) -> Response {
     page_for(site.rules.max_n, &request)
 }
 

@@ -163,20 +163,21 @@ impl Jobs {
     ///
     /// Cancel safe: if the future is dropped, no job is lost.
     pub async fn take(&mut self, idle: NonZeroUsize) -> Delivery {
-        let delivery = match &mut self.kind {
+        let metrics = &self.metrics;
+        match &mut self.kind {
             #[cfg(feature = "jetstream")]
-            JobsKind::JetStream(jobs) => Delivery::new(jobs.take(idle).await, |acker| {
+            JobsKind::JetStream(jobs) => Delivery::new(jobs.take(idle).await, metrics, |acker| {
                 Acker::JetStream(Box::new(acker))
             }),
             #[cfg(feature = "embedded")]
-            JobsKind::Embedded(jobs) => Delivery::new(jobs.take().await, Acker::Embedded),
+            JobsKind::Embedded(jobs) => Delivery::new(jobs.take().await, metrics, Acker::Embedded),
             #[cfg(feature = "custom")]
-            JobsKind::Custom(backend, lane) => {
-                Delivery::new(backend.take(*lane, idle).await.into(), Acker::Custom)
-            }
-        };
-        self.metrics.taken(delivery.job.lane(), delivery.attempt);
-        delivery
+            JobsKind::Custom(backend, lane) => Delivery::new(
+                backend.take(*lane, idle).await.into(),
+                metrics,
+                Acker::Custom,
+            ),
+        }
     }
 }
 
@@ -202,7 +203,8 @@ enum Acker {
 }
 
 impl Delivery {
-    fn new<A>(taken: Taken<A>, acker: impl FnOnce(A) -> Acker) -> Self {
+    fn new<A>(taken: Taken<A>, metrics: &metrics::Worker, acker: impl FnOnce(A) -> Acker) -> Self {
+        metrics.taken(taken.job.lane(), taken.attempt);
         Self {
             job: taken.job,
             attempt: taken.attempt,

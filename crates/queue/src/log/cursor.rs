@@ -86,23 +86,11 @@ impl Cursor {
     /// Cancel safe: the place moves only when an item is returned. Every idle socket waits
     /// in such a future, so it is kept small by boxing what is rarely needed.
     pub async fn next(&mut self) -> Item {
-        let item = self.find_next().await;
-        self.place.reach(self.position);
-        item
-    }
-
-    /// Whether `entry` was published after the cursor was made, and not one that the reader had missed before.
-    #[must_use]
-    pub fn is_news(&self, entry: &Entry) -> bool {
-        entry.seq > self.made_at
-    }
-
-    async fn find_next(&mut self) -> Item {
         if self.may_be_ahead {
             let end = Box::pin(self.end_if_ahead()).await;
             self.may_be_ahead = false;
             if let Some(end) = end {
-                self.position = end;
+                self.reach(end);
                 return Item::Gap(end);
             }
         }
@@ -118,11 +106,11 @@ impl Cursor {
                 .look(&self.audiences, self.wanted, self.era, self.position);
             match (look, &self.history) {
                 (Look::Found(entry), _) => {
-                    self.position = entry.seq;
+                    self.reach(entry.seq);
                     return Item::Entry(entry);
                 }
                 (Look::UpToDate { head }, _) => {
-                    self.position = self.position.max(head);
+                    self.reach(self.position.max(head));
                     let _waiting = self.place.wait(self.position);
                     select_all(self.news.iter_mut().map(|news| Box::pin(news.changed())))
                         .await
@@ -135,33 +123,45 @@ impl Cursor {
                         Some(history) => history.held().await.first.saturating_sub(1),
                     };
                     self.era = era;
-                    self.position = before_first;
+                    self.reach(before_first);
                     return Item::Gap(before_first);
                 }
                 (Look::Behind { floor, .. }, None) => {
-                    self.position = floor;
+                    self.reach(floor);
                     return Item::Gap(floor);
                 }
                 (Look::Behind { head, .. }, Some(history)) => {
                     let next = history.next_after(&self.audiences, self.position).await;
                     if next.first > self.position.saturating_add(1) {
-                        self.position = next.first - 1;
+                        self.reach(next.first - 1);
                         return Item::Gap(self.position);
                     }
                     // The history may have been read at one time for one audience and later for
                     // another, so it may have passed over an event that was stored in between. None
                     // was up to the head, and the tail has what comes after it.
                     let Some(entry) = next.entry.filter(|entry| entry.seq <= head) else {
-                        self.position = self.position.max(head);
+                        self.reach(self.position.max(head));
                         continue;
                     };
-                    self.position = entry.seq;
+                    self.reach(entry.seq);
                     if (self.wanted)(entry.kind) {
                         return Item::Entry(Arc::new(entry));
                     }
                 }
             }
         }
+    }
+
+    /// Whether `entry` was published after the cursor was made, and not one that the reader had missed before.
+    #[must_use]
+    pub fn is_news(&self, entry: &Entry) -> bool {
+        entry.seq > self.made_at
+    }
+
+    /// Says that everything up to `position` was read.
+    fn reach(&mut self, position: u64) {
+        self.position = position;
+        self.place.reach(position);
     }
 
     /// The place to continue from, if this cursor's own place lies after the end of the log: that log
