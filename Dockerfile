@@ -13,7 +13,7 @@ FROM ${NATS_IMAGE} AS queue
 RUN mkdir -p /data /credentials/web /credentials/calculator /credentials/websocket /credentials/routes \
     && chown -R 65532:65532 /data /credentials \
     && chmod -R 0700 /data /credentials
-COPY services/queue/entrypoint.sh /usr/local/bin/entrypoint.sh
+COPY services/queue/entrypoint.sh services/queue/healthcheck.sh /usr/local/bin/
 COPY services/queue/nats-server.conf services/queue/cluster.conf /etc/nats/
 USER 65532:65532
 ENTRYPOINT ["entrypoint.sh"]

@@ -41,6 +41,10 @@ fuzz: ## try the parsers and the tail of the log on random input; CASES=100000 f
 	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked --package protocol --test properties
 	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked --package queue --all-features --lib properties
 
+.PHONY: mutants
+mutants: $(VENV) ## change the code in small ways and list what no test notices, in hours; PACKAGES=protocol
+	@scripts/mutants $(or $(PACKAGES),protocol queue calculator websocket)
+
 .PHONY: screenshots
 screenshots: $(VENV) ## take a picture of each state of the page, into docs/screenshots
 	@scripts/need chromium=chromium
@@ -49,8 +53,8 @@ screenshots: $(VENV) ## take a picture of each state of the page, into docs/scre
 	@.venv/bin/python -m e2e.screenshot target/release/fibwire docs/screenshots
 
 .PHONY: chaos
-chaos: $(VENV) ## disturb the five services under load and write docs/faults.md; SEED=, MINUTES=, ARGS=--help
-	@.venv/bin/python -m bench.chaos --page docs/faults.md $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+chaos: $(VENV) ## disturb the five services under load and write docs/faults.md; SEED=, MINUTES=, CLUSTER=yes, ARGS=--help
+	@.venv/bin/python -m bench.chaos --page docs/faults$(if $(CLUSTER),-cluster).md $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 .PHONY: simulate
 simulate: ## simulate a million seeds; SEEDS=N runs N of them, SEED=N replays one

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 BUILT = TARGET / "release"
 EXAMPLE = BUILT / "examples" / "seconds"
-PARTS = ("binary", "services", "arithmetic")
+PARTS = ("binary", "services", "scaling", "arithmetic")
 
 
 def main() -> None:
@@ -48,8 +48,8 @@ def main() -> None:
         help="start the other binary with these arguments instead of those of each mode",
     )
     args = parser.parse_args()
-    if args.against and "arithmetic" in (args.only or ()):
-        parser.error("--against does not compare the arithmetic")
+    if args.against and {"scaling", "arithmetic"} & set(args.only or ()):
+        parser.error("--against compares the binary and the services")
 
     # So that what was started is stopped when this is told to end.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -103,6 +103,8 @@ def measured(args: argparse.Namespace) -> Figures:
         figures["binary"] = {"alone": alone, "modes": modes}
     if "services" in parts:
         figures["services"] = measure.services(driver, ROOT, alone, size)
+    if "scaling" in parts:
+        figures["scaling"] = measure.scaling(driver, ROOT, size)
     if "arithmetic" in parts:
         say("the arithmetic")
         requirements = str(ROOT / "bench/compute-requirements.txt")

@@ -13,14 +13,14 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, cast
 
 from bench import faults_page, measure
-from bench.faults import CALM_S, Container, Fault, Kind, containers, schedule
-from bench.faults_page import FaultRun, Head, Injected, Report
+from bench.faults import CALM_S, Container, Fault, Kind, containers, nodes_of, schedule
+from bench.faults_page import CrowdReport, FaultRun, Head, Injected, Report
 from bench.systems import Project, Unavailable, compose_is_ready
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +33,11 @@ RATE = 100
 LONG_EVERY_S = 3
 # A new client is to be served within 5 s. A machine that does other work as well gets twice that.
 RECOVERY_LIMIT_S = 10
+# A stream without a leader has a new one within 9 s (docs/scaling.md), and a job passes through two streams.
+NODE_RECOVERY_LIMIT_S = 20
+# How long no job may be accepted when one node of several is disturbed.
+PAUSE_LIMIT_S = 10
+_WHOLE_PATIENCE_S = 120
 _RECOVERY_PATIENCE_S = 60
 # How long to wait for a long job that is to be disturbed, and how long it has to be.
 _LONG_JOB_S = 40
@@ -47,7 +52,8 @@ def main() -> None:
         prog="make chaos",
         description="Posts jobs at a fixed rate while services are killed, frozen, restarted and cut from the network, "
         "then reads the whole log. Exit code 1 if a job was lost, ended twice or wrongly, or if a new client had to wait "
-        "too long after a fault.",
+        "too long after a fault. With CLUSTER=yes the queue has three nodes, which are disturbed one at a time, also by "
+        "emptying their disks, and there are two of each service.",
     )
     parser.add_argument("--seed", type=int, help="decides jobs and faults; without it a new one is drawn and printed")
     parser.add_argument(
@@ -57,6 +63,19 @@ def main() -> None:
         help="how long each run posts jobs; from 8 on, the queue is once away for 150 s",
     )
     parser.add_argument("--runs", type=int, default=1, help="how many runs, with one seed after the other")
+    parser.add_argument(
+        "--only",
+        type=lambda name: Kind[name],
+        metavar="KIND",
+        help=f"one kind of faults: {', '.join(Kind.__members__)}",
+    )
+    parser.add_argument(
+        "--crowd",
+        type=int,
+        metavar="SOCKETS",
+        default=0,
+        help="keep so many further sockets open, which must not miss anything. Then no job is long",
+    )
     parser.add_argument("--rate", type=int, default=RATE, help="jobs per second")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write what happened to this Markdown page")
     parser.add_argument(
@@ -79,11 +98,11 @@ def main() -> None:
         with running(args.project, args.url) as (project, url):
             runs = []
             for seed in range(first_seed, first_seed + args.runs):
-                runs.append(disturbed(seed, args.minutes * 60, args.rate, project, url))
+                runs.append(disturbed(seed, args, project, url))
                 (ARTIFACTS / f"seed-{seed}.json").write_text(json.dumps(runs[-1], indent=1) + "\n", encoding="utf-8")
                 if problems(runs[-1]):
                     save_logs(project, seed)
-    except (Unavailable, subprocess.CalledProcessError, RuntimeError, TimeoutError) as error:
+    except (Unavailable, subprocess.CalledProcessError, RuntimeError, TimeoutError, ValueError) as error:
         sys.exit(f"chaos: {error}")
     text = faults_page.render(runs, head(load_average))
     if args.page:
@@ -121,7 +140,7 @@ def running(project: str | None, url: str | None) -> Iterator[tuple[str, str]]:
     # A port that Docker chooses would be another one after a restart.
     address = f"127.0.0.1:{free_port()}"
     limits = ("POST_RATE", "POST_BURST", "REQUESTS_PER_ADDRESS", "SOCKETS_PER_ADDRESS")
-    environment = {"LISTEN": address, "SYNC_INTERVAL": "always", **dict.fromkeys(limits, "10000")}
+    environment = {"LISTEN": address, "SYNC_INTERVAL": "always", **dict.fromkeys(limits, "30000")}
     five = Project(ROOT, suffix="-chaos", environment=environment)
     with five.removed_afterwards():
         say("starting the services")
@@ -136,14 +155,17 @@ def free_port() -> int:
         return port
 
 
-def disturbed(seed: int, seconds: float, rate: int, project: str, url: str) -> FaultRun:
+def disturbed(seed: int, args: argparse.Namespace, project: str, url: str) -> FaultRun:
     """One run: the jobs and the faults that belong to the seed."""
+    seconds, rate = args.minutes * 60, args.rate
     targets = containers(project)
-    planned = schedule(seed, seconds, list(targets))
+    planned = schedule(seed, seconds, list(targets), args.only)
     say(f"seed {seed}: {seconds:.0f} s, {rate} jobs per second, {len(planned)} faults of {', '.join(targets)}")
     for fault in planned:
         say(f"  {fault.at_s:4.0f} s  {fault}")
-    with Driver(seed, seconds, rate, url) as driver:
+    # A long public result for each of ten thousand sockets would be all that there is to do for minutes.
+    long_every_s = 2 * seconds if args.crowd else LONG_EVERY_S
+    with crowd_of(args.crowd, seconds, url) as crowd, Driver(seed, seconds, rate, long_every_s, url) as driver:
         injected: list[Injected] = []
         for fault in planned:
             # Where the last one took longer than planned, the system still gets its time to be as before.
@@ -154,37 +176,43 @@ def disturbed(seed: int, seconds: float, rate: int, project: str, url: str) -> F
                 continue
             injected.append(inject(fault, targets, driver, url))
         report = driver.report()
+        crowded = crowd.report() if crowd else None
+        crowd_s = crowd.began_unix_s - driver.began_unix_s if crowd else 0
     for done, following in zip(injected, [*injected[1:], None], strict=True):
         until_s = seconds if following is None else following["began_s"]
         done["as_before_s"] = as_before(report, done["ended_s"], until_s)
-    return {"seed": seed, "injected": injected, "planned": len(planned), "report": report}
+        done["pause_s"] = longest_pause(report, done["began_s"], until_s)
+        if crowded:
+            done["most_reopened"] = most_reopened(crowded, done["began_s"] - crowd_s, until_s - crowd_s)
+    return {
+        "seed": seed,
+        "containers": list(targets),
+        "injected": injected,
+        "planned": len(planned),
+        "report": report,
+        "crowd": crowded,
+    }
 
 
-class Driver:
-    """`bench audit`, running."""
+class Program:
+    """A command of `bench` that writes an event a line, the last of which is its report."""
 
-    def __init__(self, seed: int, seconds: float, rate: int, url: str) -> None:
-        options = {
-            "--url": url,
-            "--seed": seed,
-            "--seconds": round(seconds),
-            "--rate": rate,
-            "--long-every": LONG_EVERY_S,
-        }
+    def __init__(self, command: str, options: dict[str, str | float], first: str) -> None:
         arguments = [str(part) for option in options.items() for part in option]
-        self._process = subprocess.Popen([DRIVER, "audit", *arguments], stdout=subprocess.PIPE, text=True)
+        self._first = first
+        self._process = subprocess.Popen([DRIVER, command, *arguments], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
         self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._report: Report | None = None
+        self._report: dict[str, Any] | None = None
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,))
         self._reader.start()
 
     def __enter__(self) -> Self:
         try:
-            started = self._events.get(timeout=_RECOVERY_PATIENCE_S)
+            event = self._events.get(timeout=_RECOVERY_PATIENCE_S)
         except queue.Empty:
-            raise TimeoutError("the driver did not start") from None
-        self._started_unix_s: float = started["started_unix_s"]
+            raise TimeoutError(f"there was nothing that had {self._first}") from None
+        self.began_unix_s: float = event[f"{self._first}_unix_s"]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -192,9 +220,39 @@ class Driver:
         self._process.wait()
         self._reader.join()
 
+    def _ended(self) -> dict[str, Any]:
+        """Waits for the report."""
+        self._process.wait()
+        self._reader.join()
+        if self._report is None:
+            raise RuntimeError(f"what had {self._first} ended with {self._process.returncode} and without a report")
+        return self._report
+
+    def _read(self, lines: IO[str]) -> None:
+        for line in lines:
+            event = json.loads(line)
+            if event["event"] == "report":
+                self._report = event
+            else:
+                self._events.put(event)
+
+
+class Driver(Program):
+    """`bench audit`, running."""
+
+    def __init__(self, seed: int, seconds: float, rate: int, long_every_s: float, url: str) -> None:
+        options: dict[str, str | float] = {
+            "--url": url,
+            "--seed": seed,
+            "--seconds": round(seconds),
+            "--rate": rate,
+            "--long-every": round(long_every_s),
+        }
+        super().__init__("audit", options, "started")
+
     def now_s(self) -> float:
         """The time since the first job was due."""
-        return time.time() - self._started_unix_s
+        return time.time() - self.began_unix_s
 
     def wait_until(self, at_s: float) -> None:
         time.sleep(max(0.0, at_s - self.now_s()))
@@ -215,19 +273,27 @@ class Driver:
 
     def report(self) -> Report:
         """Waits until every job has been accounted for."""
-        self._process.wait()
-        self._reader.join()
-        if self._report is None:
-            raise RuntimeError(f"the driver ended with {self._process.returncode} and without a report")
-        return self._report
+        return cast(Report, self._ended())
 
-    def _read(self, lines: IO[str]) -> None:
-        for line in lines:
-            event = json.loads(line)
-            if event["event"] == "report":
-                self._report = event
-            else:
-                self._events.put(event)
+
+class Crowd(Program):
+    """`bench crowd`, running: sockets that stay open until no more jobs are posted."""
+
+    def __init__(self, sockets: int, seconds: float, url: str) -> None:
+        super().__init__("crowd", {"--url": url, "--sockets": sockets, "--seconds": round(seconds)}, "gathered")
+
+    def report(self) -> CrowdReport:
+        """Waits until every socket has received the last job."""
+        return cast(CrowdReport, self._ended())
+
+
+def crowd_of(sockets: int, seconds: float, url: str) -> AbstractContextManager[Crowd | None]:
+    return Crowd(sockets, seconds, url) if sockets else nullcontext()
+
+
+def most_reopened(crowd: CrowdReport, began_s: float, until_s: float) -> int:
+    """How many sockets were opened again in one second, at most, between two times since the crowd gathered."""
+    return max(crowd["reopened_by_second"][max(0, int(began_s)) : int(until_s) + 1], default=0)
 
 
 def inject(fault: Fault, targets: dict[str, Container], driver: Driver, url: str) -> Injected:
@@ -236,7 +302,8 @@ def inject(fault: Fault, targets: dict[str, Container], driver: Driver, url: str
     met = aim is None or driver.wait_for_long_job(aim)
     concerned = [targets[name] for name in fault.containers]
     began_s = driver.now_s()
-    with ThreadPoolExecutor(len(concerned)) as pool:
+    # One after the other, where that is the fault.
+    with ThreadPoolExecutor(1 if fault.kind is Kind.IN_TURN else len(concerned)) as pool:
         try:
             list(pool.map(lambda container: container.begin(fault.kind), concerned))
             time.sleep(fault.hold_s)
@@ -244,8 +311,12 @@ def inject(fault: Fault, targets: dict[str, Container], driver: Driver, url: str
             list(pool.map(lambda container: container.end(fault.kind), concerned))
     ended_s = driver.now_s()
     recovered_s = recover(url)
+    # Another node must not be disturbed while only two have what was accepted.
+    whole = wait_until_whole([targets[name] for name in nodes_of(targets)])
     told = "not " if recovered_s is None else f"{recovered_s:.2f} s after it was "
     say(f"{began_s:6.1f} s  {fault}{'' if met else ', but met no long job'}: {told}over at {ended_s:.1f} s")
+    if not whole:
+        raise TimeoutError(f"the queue's nodes did not have everything {_WHOLE_PATIENCE_S} s after {fault}")
     return {
         "kind": fault.kind,
         "containers": list(fault.containers),
@@ -254,7 +325,19 @@ def inject(fault: Fault, targets: dict[str, Container], driver: Driver, url: str
         "ended_s": ended_s,
         "recovered_s": recovered_s,
         "as_before_s": None,
+        "pause_s": 0,
+        "most_reopened": None,
     }
+
+
+def wait_until_whole(nodes: list[Container]) -> bool:
+    """Waits until every node of the queue has what it is to have. Returns whether that came."""
+    deadline = time.monotonic() + _WHOLE_PATIENCE_S
+    while not all(node.is_whole() for node in nodes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1)
+    return True
 
 
 def recover(url: str) -> float | None:
@@ -276,12 +359,34 @@ def as_before(report: Report, ended_s: float, until_s: float) -> float | None:
     return None
 
 
+def longest_pause(report: Report, began_s: float, until_s: float) -> float:
+    """The longest time in which no job was accepted, of those that overlap this one."""
+    pauses = report["pauses"]
+    return max(
+        (
+            pause["lasted_s"]
+            for pause in pauses
+            if pause["began_s"] < until_s and pause["began_s"] + pause["lasted_s"] > began_s
+        ),
+        default=0,
+    )
+
+
 def problems(run: FaultRun) -> list[str]:
     """What must not happen and did."""
     found = [f"{count} {finding}" for finding, count in run["report"]["findings"].items()]
+    nodes = nodes_of(run["containers"])
+    if crowd := run["crowd"]:
+        found += [f"{crowd[what]} of {crowd['sockets']} sockets {what}" for what in ("missed", "unread") if crowd[what]]
+        found += [f"{crowd['gaps']} gaps in the crowd"] if crowd["gaps"] else []
     for done in run["injected"]:
+        of_nodes = set(done["containers"]) <= set(nodes)
+        if of_nodes and done["pause_s"] > PAUSE_LIMIT_S:
+            found.append(
+                f"no job was accepted for {done['pause_s']:.1f} s when {done['containers']} had been {done['kind']}"
+            )
         recovered_s = done["recovered_s"]
-        if recovered_s is None or recovered_s > RECOVERY_LIMIT_S:
+        if recovered_s is None or recovered_s > (NODE_RECOVERY_LIMIT_S if of_nodes else RECOVERY_LIMIT_S):
             after = "never" if recovered_s is None else f"only after {recovered_s:.1f} s"
             found.append(
                 f"a new client was served {after} when {' and '.join(done['containers'])} had been {done['kind']}"

@@ -6,11 +6,11 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any
 
 _COMMAND_S = 120
@@ -40,6 +40,8 @@ class Kind(StrEnum):
     RESTART = "restarted"
     CUT = "cut from the network"
     AWAY = "away for 150 s"
+    EMPTY = "killed and its disk emptied"
+    IN_TURN = "killed one after the other"
     KILL_IN_JOB = "killed in a long job"
     KILL_IN_RESULT = "killed in a long result"
 
@@ -51,6 +53,8 @@ _EFFORT_S = {
     Kind.RESTART: 5,
     Kind.CUT: 2,
     Kind.AWAY: 4,
+    Kind.EMPTY: 6,
+    Kind.IN_TURN: 4,
     Kind.KILL_IN_JOB: 20,
     Kind.KILL_IN_RESULT: 14,
 }
@@ -75,27 +79,43 @@ class Fault:
         return f"{' and '.join(self.containers)} {self.kind}{held}"
 
 
-def schedule(seed: int, seconds: float, containers: Sequence[str]) -> list[Fault]:
-    """The faults of a run, one after the other. Every single fault is drawn once before one is drawn again."""
+def nodes_of(containers: Iterable[str]) -> list[str]:
+    """The nodes of the queue, if it has several. Any one of them may end, and any two one after the other."""
+    nodes = sorted(name for name in containers if name.startswith("queue"))
+    return nodes if len(nodes) > 1 else []
+
+
+def schedule(seed: int, seconds: float, containers: Sequence[str], only: Kind | None = None) -> list[Fault]:
+    """The faults of a run, one after the other, of all kinds or of one. Every fault of the deck is drawn once before
+    one is drawn again.
+    """
     rng = random.Random(seed)
     names = sorted(containers)
+    nodes = nodes_of(names)
+    in_deck = [Fault(kind, (name,)) for kind in _OF_ANY_SERVICE for name in names]
+    in_deck += [Fault(Kind.EMPTY, (node,)) for node in nodes]
+    in_deck += [Fault(Kind.IN_TURN, pair) for pair in permutations(nodes, 2)]
+    pairs = [pair for pair in combinations(names, 2) if not set(pair) <= set(nodes)]
+    if only is not None:
+        in_deck, pairs = [fault for fault in in_deck if fault.kind == only], []
+        if not in_deck:
+            raise ValueError(f"nothing here can be {only}")
     chosen = [
         Fault(kind, (rng.choice(of_service),))
         for kind, service in ((Kind.KILL_IN_JOB, "calculator"), (Kind.KILL_IN_RESULT, "websocket"))
-        if (of_service := [name for name in names if name.startswith(service)])
+        if only is None and (of_service := [name for name in names if name.startswith(service)])
     ]
     queues = [name for name in names if name.startswith("queue")]
-    if seconds >= _WITH_ABSENCE_S and queues:
+    if seconds >= _WITH_ABSENCE_S and queues and only is None:
         chosen.append(Fault(Kind.AWAY, (rng.choice(queues),), _AWAY_S))
     left_s = seconds - _HEAD_S - _TAIL_S - sum(fault.slot_s for fault in chosen)
     deck: list[Fault] = []
     while True:
         if not deck:
-            deck = [_held(Fault(kind, (name,)), rng) for kind in _OF_ANY_SERVICE for name in names]
+            deck = [_held(fault, rng) for fault in in_deck]
             rng.shuffle(deck)
-        if len(names) > 1 and rng.randrange(_PAIR_ONE_IN) == 0:
-            pair = rng.choice(list(combinations(names, 2)))
-            fault = _held(Fault(rng.choice(_OF_ANY_SERVICE), pair), rng)
+        if pairs and rng.randrange(_PAIR_ONE_IN) == 0:
+            fault = _held(Fault(rng.choice(_OF_ANY_SERVICE), rng.choice(pairs)), rng)
         else:
             fault = deck.pop()
         if fault.slot_s > left_s:
@@ -130,6 +150,7 @@ class Container:
             Kind.CUT: self._cut,
             # Docker does not start again what it has killed itself.
             Kind.AWAY: lambda: _docker("kill", self.id),
+            Kind.EMPTY: self._empty,
         }
         beginnings.get(kind, self._kill)()
 
@@ -139,9 +160,23 @@ class Container:
             Kind.FREEZE: lambda: _docker("unpause", self.id),
             Kind.CUT: self._connect,
             Kind.AWAY: lambda: _docker("start", self.id),
+            Kind.EMPTY: lambda: _docker("start", self.id),
         }
         if kind in endings:
             endings[kind]()
+
+    def is_whole(self) -> bool:
+        """Whether a node of the queue has up-to-date copies of all that it is to have."""
+        healthz = "http://127.0.0.1:8222/healthz"
+        with suppress(RuntimeError):
+            _docker("exec", self.id, "wget", "-q", "-T", "2", "-O", "/dev/null", healthz)
+            return True
+        return False
+
+    def _empty(self) -> None:
+        _docker("kill", self.id)
+        image = self._inspect()["Image"]
+        _docker("run", "--rm", "--volumes-from", self.id, "--entrypoint", "sh", image, "-c", "rm -rf /data/*")
 
     def _freeze(self) -> None:
         # On a busy machine the kernel may not have stopped all processes in time; Docker lets them go on then.

@@ -16,6 +16,13 @@ class Slot(TypedDict):
     slowest_ms: int | None
 
 
+class Pause(TypedDict):
+    """A time in which no job was accepted, counted from the first job."""
+
+    began_s: float
+    lasted_s: float
+
+
 class Report(TypedDict):
     """What `bench audit` prints, as far as it is used."""
 
@@ -40,6 +47,19 @@ class Report(TypedDict):
     long_ended_after: Times
     slot_ms: int
     timeline: list[Slot]
+    pauses: list[Pause]
+
+
+class CrowdReport(TypedDict):
+    """What `bench crowd` prints."""
+
+    sockets: int
+    ends: int
+    missed: int
+    unread: int
+    gaps: int
+    not_opened: int
+    reopened_by_second: list[int]
 
 
 class Injected(TypedDict):
@@ -54,13 +74,20 @@ class Injected(TypedDict):
     # None if that did not happen.
     recovered_s: float | None
     as_before_s: float | None
+    # The longest time without an accepted job, until the next fault.
+    pause_s: float
+    # How many sockets of a crowd were opened again in one second, at most, until the next fault.
+    most_reopened: int | None
 
 
 class FaultRun(TypedDict):
     seed: int
+    # All that were there to be disturbed.
+    containers: list[str]
     planned: int
     injected: list[Injected]
     report: Report
+    crowd: CrowdReport | None
 
 
 class Head(TypedDict):
@@ -74,7 +101,8 @@ def render(runs: Sequence[FaultRun], head: Head) -> str:
     seeds = ", ".join(str(run["seed"]) for run in runs)
     introduction = paragraph(
         f"Written by `make chaos` on {head['date']}, at commit {head['commit']}, with the "
-        f"{'seeds' if len(runs) > 1 else 'seed'} {seeds}. The next run replaces this page."
+        f"{'seeds' if len(runs) > 1 else 'seed'} {seeds}, on {', '.join(runs[0]['containers'])}. The next run replaces "
+        "this page."
     )
     repeating = paragraph(
         f"While clients post jobs at a fixed rate, services are disturbed, one or two at a time. A seed decides what is "
@@ -108,7 +136,7 @@ def render(runs: Sequence[FaultRun], head: Head) -> str:
 
 {recovery(runs)}
 
-## What the faults are
+{crowds(runs)}## What the faults are
 
 - *killed*: the main process gets SIGKILL, from outside of Docker, whose restart policy then applies. The fault
   is over when the next process has started. *In a long job* and *in a long result* mean that this happens just after
@@ -119,6 +147,9 @@ def render(runs: Sequence[FaultRun], head: Head) -> str:
 - *cut from the network*: `docker network disconnect` from all networks for {_CUT}, then `connect`. Neither side
   of an open connection is told.
 - *away for 150 s*: killed, and not started again before. Only in runs of at least eight minutes.
+- *killed and its disk emptied*, *killed one after the other*: only where the queue has several nodes. The second node
+  is killed as soon as the first one runs again. After each fault of any kind the next one waits until every node has all of
+  each stream.
 """
 
 
@@ -139,7 +170,9 @@ _RECOVERY = (
     "Times count from the end of the fault; the worst of each kind is shown. A new client is served when it has opened "
     "a socket, has got a 202, and has received its result; one tries every 100 ms. That has to happen within 5 s. "
     "All clients are served as before at the beginning of the first second in which every small job ended within a second. "
-    "That is later where jobs have piled up, and where clients hold sockets whose other end is gone without a word."
+    "That is later where jobs have piled up, and where clients hold sockets whose other end is gone without a word. After "
+    "that comes the longest time in which no job was accepted from anyone, from the beginning of the fault on; half a "
+    "second or less counts as none. The last column is about the sockets that `--crowd` adds."
 )
 
 
@@ -216,10 +249,38 @@ def recovery(runs: Sequence[FaultRun]) -> str:
             str(len(alike)),
             _worst(fault["recovered_s"] for fault in alike),
             _worst(fault["as_before_s"] for fault in alike),
+            _worst(fault["pause_s"] for fault in alike),
+            _most(fault["most_reopened"] for fault in alike),
         ]
         for (kind, concerned), alike in sorted(faults.items())
     ]
-    return table(["fault", "times", "a new client is served after", "all clients as before after"], rows)
+    header = [
+        "fault",
+        "times",
+        "a new client is served after",
+        "all clients as before after",
+        "no job accepted for",
+        "sockets back in one second",
+    ]
+    return table(header, rows)
+
+
+def crowds(runs: Sequence[FaultRun]) -> str:
+    """What became of the sockets that only listen, if there were any."""
+    told = [
+        f"With seed {run['seed']}, {crowd['sockets']} further sockets stayed open. Together they received {crowd['ends']} "
+        f"ends of jobs; {crowd['missed']} missed some, {crowd['unread']} did not come to the end, and {crowd['gaps']} were "
+        f"told of a gap. They were opened again {sum(crowd['reopened_by_second'])} times, and "
+        f"{crowd['not_opened']} attempts failed."
+        for run in runs
+        if (crowd := run["crowd"])
+    ]
+    return "".join(f"{paragraph(sentence)}\n\n" for sentence in told)
+
+
+def _most(counts: Iterable[int | None]) -> str:
+    known = [count for count in counts if count is not None]
+    return str(max(known)) if known else NOTHING
 
 
 def _concerned(fault: Injected) -> str:

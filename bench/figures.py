@@ -117,6 +117,23 @@ class Services(TypedDict):
     large_on_one_thread_with_small_jobs: Large
 
 
+class Scaled(TypedDict):
+    """Loads of the five services, some of them more than once, or of a cluster."""
+
+    label: str
+    # Of several rounds, the one in the middle.
+    one: Load
+    many: Load
+    cpu_us_per_job: dict[str, float]
+
+
+class Scaling(TypedDict):
+    rounds: int
+    scaled: list[Scaled]
+    # Jobs per second with many in flight of three copies, over those of one, round by round.
+    three_copies_over_one: list[float]
+
+
 class Number(TypedDict):
     """The best time of F(n) with all its decimal digits, in each implementation."""
 
@@ -153,5 +170,6 @@ class Figures(TypedDict, total=False):
     binary: Binary
     # None where no Docker engine answers.
     services: Services | None
+    scaling: Scaling | None
     arithmetic: Arithmetic
     comparisons: list[Comparison]

@@ -36,6 +36,27 @@ MODES = (Mode("in memory", ("--in-memory",)), Mode("on disk", ("--data", "{data}
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How many there are of each service, or of the copies that a cluster keeps."""
+
+    label: str
+    arguments: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def _three(service: str, *environment: tuple[str, str]) -> Scale:
+    return Scale(f"three of {service}", ("--scale", f"{service}=3"), environment)
+
+
+_ALL_CORES = f"0-{(os.cpu_count() or 1) - 1}"
+SCALES = (Scale("one of each"), _three("web", ("WEB_CPUS", _ALL_CORES)), _three("calculator"), _three("websocket"))
+COPIES = tuple(
+    Scale(f"three nodes of the queue and two of each, {label}", (), (("QUEUE_REPLICAS", str(copies)),))
+    for copies, label in ((1, "one copy"), (3, "three copies"))
+)
+
+
+@dataclass(frozen=True)
 class Size:
     """How much is measured of everything."""
 
@@ -47,8 +68,9 @@ class Size:
     services_one_jobs: int = 4000
     services_many_jobs: int = 10_000
     services_private_s: int = 10
-    # Odd, so that one pair is in the middle.
+    # Odd, so that one pair or round is in the middle.
     pairs: int = 5
+    rounds: int = 3
     numbers: Sequence[int] = compute.NUMBERS
     arithmetic_s: float = compute.SECONDS
 
@@ -64,6 +86,7 @@ QUICK = Size(
     services_many_jobs=2000,
     services_private_s=2,
     pairs=3,
+    rounds=1,
     numbers=(1000, 100_000, 10**6, 10**7),
     arithmetic_s=0.3,
 )
@@ -222,6 +245,47 @@ def services(driver: Driver, root: Path, alone: figures.Alone, size: Size) -> fi
             "large_on_one_thread": driver.large(url, size.large_runs),
             "large_on_one_thread_with_small_jobs": driver.large(url, size.large_runs, "--with-small-jobs"),
         }
+
+
+def scaling(driver: Driver, root: Path, size: Size) -> figures.Scaling | None:
+    """The five services with more of each, and a cluster with one copy and with three. None without a Docker engine."""
+    if not compose_is_ready(root):
+        say("nothing is scaled: no Docker engine answers")
+        return None
+    scaled = _scaled(driver, FiveServices(root), SCALES, size)
+    copies = _scaled(driver, FiveServices(root, cluster=True), COPIES, size)
+    one, three = (
+        [round["many"]["jobs_per_second"] for round in rounds] for rounds in (copies[scale] for scale in COPIES)
+    )
+    by_rate = {
+        scale: sorted(rounds, key=lambda round: round["many"]["jobs_per_second"])
+        for scale, rounds in (scaled | copies).items()
+    }
+    return {
+        "rounds": size.rounds,
+        "scaled": [rounds[size.rounds // 2] for rounds in by_rate.values()],
+        "three_copies_over_one": [over / under for under, over in zip(one, three, strict=True)],
+    }
+
+
+def _scaled(
+    driver: Driver, five: FiveServices, scales: Sequence[Scale], size: Size
+) -> dict[Scale, list[figures.Scaled]]:
+    """What each scale does, in several rounds."""
+    measured: dict[Scale, list[figures.Scaled]] = {scale: [] for scale in scales}
+    server = _disk_options()
+    with five.project.removed_afterwards():
+        for scale in list(scales) * size.rounds:
+            say(scale.label)
+            url = five.up(*scale.arguments, **dict(scale.environment))
+            one = driver.load(url, 1, "--jobs", str(size.services_one_jobs), *server)
+            before = five.cpu_us()
+            many = driver.load(url, IN_FLIGHT, "--jobs", str(size.services_many_jobs), *server)
+            after = five.cpu_us()
+            jobs = many["warm_up_jobs"] + many["jobs"]
+            cpu_us = {name: (after[name] - before[name]) / jobs for name in after}
+            measured[scale].append({"label": scale.label, "one": one, "many": many, "cpu_us_per_job": cpu_us})
+    return measured
 
 
 def _disk_options() -> tuple[str | Path, ...]:

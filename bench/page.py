@@ -18,6 +18,7 @@ from bench.figures import (
     Machine,
     Mode,
     PlainPair,
+    Scaling,
     Services,
 )
 
@@ -55,6 +56,8 @@ def render(figures: Figures) -> str:
         sections.append(binary(figures["binary"]))
     if "services" in figures:
         sections.append(services(figures["services"]))
+    if "scaling" in figures:
+        sections.append(scaling(figures["scaling"]))
     if "arithmetic" in figures:
         sections.append(arithmetic(figures["arithmetic"], figures["machine"]))
     if "comparisons" in figures:
@@ -203,6 +206,33 @@ def pair_rows(label: str, pair: PlainPair) -> list[list[str]]:
 
 def cpu_of(pair: PlainPair) -> str:
     return ", ".join(f"{service} {us:.0f} µs" for service, us in sorted(pair["services_cpu_us_per_job"].items()))
+
+
+def scaling(measured: Scaling | None) -> str:
+    title = "## More of each\n\n"
+    if measured is None:
+        return title + "Not measured: no Docker engine answered."
+    header = ["N = 90", "p50, 1 in flight", "jobs per second, 64 in flight", "p50", "p99", "CPU per job"]
+    rows = [
+        [
+            scaled["label"],
+            time(scaled["one"]["p50_us"]),
+            f"{scaled['many']['jobs_per_second']:.0f}",
+            time(scaled["many"]["p50_us"]),
+            time(scaled["many"]["p99_us"]),
+            ", ".join(f"{service} {us:.0f} µs" for service, us in sorted(scaled["cpu_us_per_job"].items())),
+        ]
+        for scaled in measured["scaled"]
+    ]
+    rounds = "one round" if measured["rounds"] == 1 else f"the middle of {measured['rounds']} rounds"
+    introduction = paragraph(
+        f"The five services with one of them threefold, and a cluster (`make up-cluster`) whose nodes keep one copy of "
+        f"each stream or three, all on this machine and this disk: {rounds}. With three "
+        f"copies, the cluster does {spread(measured['three_copies_over_one'])} times as many jobs per second as with one."
+    )
+    return f"""{title}{introduction}
+
+{table(header, rows)}"""
 
 
 def arithmetic(measured: Arithmetic, machine: Machine) -> str:

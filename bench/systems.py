@@ -1,6 +1,7 @@
 """Starts and stops the systems that are measured: the binary, the five services, the plain system."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -150,33 +151,49 @@ class Project:
 class FiveServices:
     """The five services of a tree, with every acknowledged message on disk and nginx's limits raised."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, cluster: bool = False) -> None:
         # All load comes from one address.
         limits = {"POST_RATE": "100000", "POST_BURST": "100000", "SOCKETS_PER_ADDRESS": "1000"}
-        self.project = Project(root, environment={"SYNC_INTERVAL": "always", **limits})
+        environment = {"SYNC_INTERVAL": "always", **limits, **({"CLUSTER": "yes"} if cluster else {})}
+        self.project = Project(root, suffix="-cluster" if cluster else "", environment=environment)
 
-    def up(self, **environment: str) -> str:
-        """Starts them, or those whose environment has changed, and returns their address."""
-        printed = self.project.run("up", extra=environment)
+    def up(self, *arguments: str, **environment: str) -> str:
+        """Starts them, or those whose environment or number has changed, and returns their address. The arguments are
+        those of `compose up`.
+        """
+        printed = self.project.run("up", *arguments, extra=environment)
         print(printed, end="", file=sys.stderr, flush=True)
         addresses = [line.removeprefix(_IS_UP) for line in printed.splitlines() if line.startswith(_IS_UP)]
         return addresses[-1].strip()
 
     def cpu_us(self) -> dict[str, float]:
-        """The CPU time that each service has used so far."""
-        names = self.project.compose("config", "--services").split()
-        return {name: self._cpu_us_of(name) for name in sorted(names)}
+        """The CPU time that all containers of each service have used so far. The queue's nodes are one service."""
+        label = "com.docker.compose"
+        listed = _docker(
+            "ps", "--filter", f"label={label}.project={self.project.name}",
+            "--format", f'{{{{.ID}}}} {{{{.Label "{label}.service"}}}}',
+        )  # fmt: skip
+        used: dict[str, float] = {}
+        for id, service in sorted((line.split() for line in listed.splitlines()), key=lambda found: found[1]):
+            name = re.sub(r"-\d+$", "", service)
+            used[name] = used.get(name, 0) + _cpu_us_of(id)
+        return used
 
-    def _cpu_us_of(self, service: str) -> float:
-        def read(file: str) -> str:
-            return self.project.compose("exec", "-T", service, "cat", f"/sys/fs/cgroup/{file}", quiet=True)
 
-        try:
-            usage = read("cpu.stat")
-        except subprocess.CalledProcessError:
-            # Version 1 of control groups counts nanoseconds.
-            return int(read("cpuacct/cpuacct.usage")) / 1e3
-        return float(dict(line.split() for line in usage.splitlines())["usage_usec"])
+def _cpu_us_of(container: str) -> float:
+    def read(file: str) -> str:
+        return _docker("exec", container, "cat", f"/sys/fs/cgroup/{file}")
+
+    try:
+        usage = read("cpu.stat")
+    except subprocess.CalledProcessError:
+        # Version 1 of control groups counts nanoseconds.
+        return int(read("cpuacct/cpuacct.usage")) / 1e3
+    return float(dict(line.split() for line in usage.splitlines())["usage_usec"])
+
+
+def _docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
 
 
 class PlainSystem:

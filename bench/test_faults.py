@@ -1,17 +1,19 @@
 """Which faults a seed chooses, and what is told about them. Docker is a script here."""
 
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
 
 from bench import faults_page
-from bench.chaos import RECOVERY_LIMIT_S, as_before, problems
+from bench.chaos import PAUSE_LIMIT_S, RECOVERY_LIMIT_S, as_before, longest_pause, most_reopened, problems
 from bench.faults import CALM_S, Kind, containers, schedule
-from bench.faults_page import FaultRun, Head, Injected, Report, Slot
+from bench.faults_page import CrowdReport, FaultRun, Head, Injected, Report, Slot
 from bench.figures import Times
 
 SERVICES = ("calculator", "nginx", "queue", "web", "websocket")
+NODES = ("queue", "queue-2", "queue-3")
+CLUSTER = (*NODES, "calculator-1", "calculator-2", "nginx", "web-1", "web-2")
 TIMES: Times = {"p50_us": 1e3, "p90_us": 2e3, "p99_us": 3e3, "p99_9_us": 4e3, "max_us": 5e3}
 
 
@@ -37,6 +39,7 @@ def report(slowest_ms: list[int | None], findings: dict[str, int] | None = None)
         "long_ended_after": TIMES,
         "slot_ms": 100,
         "timeline": timeline,
+        "pauses": [{"began_s": 1.5, "lasted_s": 8}, {"began_s": 20, "lasted_s": 12}],
     }
 
 
@@ -49,11 +52,20 @@ def injected(recovered_s: float | None, containers: list[str] | None = None) -> 
         "ended_s": 2,
         "recovered_s": recovered_s,
         "as_before_s": recovered_s,
+        "pause_s": 0.75,
+        "most_reopened": None,
     }
 
 
 def a_run(faults: list[Injected], findings: dict[str, int] | None = None) -> FaultRun:
-    return {"seed": 7, "planned": len(faults), "injected": faults, "report": report([1], findings)}
+    return {
+        "seed": 7,
+        "containers": list(SERVICES),
+        "planned": len(faults),
+        "injected": faults,
+        "report": report([1], findings),
+        "crowd": None,
+    }
 
 
 def test_a_seed_always_gives_the_same_faults() -> None:
@@ -87,6 +99,25 @@ def test_a_long_run_disturbs_everything_in_every_way() -> None:
     single = {(fault.kind, fault.containers[0]) for fault in schedule(7, 1200, SERVICES) if len(fault.containers) == 1}
     for kind in (Kind.KILL, Kind.FREEZE, Kind.RESTART, Kind.CUT):
         assert {(kind, service) for service in SERVICES} <= single
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_never_are_two_nodes_disturbed_at_once(seed: int) -> None:
+    for fault in schedule(seed, 1200, CLUSTER):
+        nodes = [name for name in fault.containers if name in NODES]
+        assert len(nodes) < 2 or fault.kind is Kind.IN_TURN, fault
+
+
+def test_a_long_run_empties_every_node_and_kills_each_after_each_other() -> None:
+    faults = schedule(7, 2400, CLUSTER)
+    assert {fault.containers for fault in faults if fault.kind is Kind.EMPTY} == {(node,) for node in NODES}
+    assert {fault.containers for fault in faults if fault.kind is Kind.IN_TURN} == set(permutations(NODES, 2))
+
+
+def test_a_run_may_have_one_kind_of_faults() -> None:
+    assert {fault.kind for fault in schedule(7, 1200, CLUSTER, Kind.IN_TURN)} == {Kind.IN_TURN}
+    with pytest.raises(ValueError, match="one after the other"):
+        schedule(7, 1200, SERVICES, Kind.IN_TURN)
 
 
 def test_one_node_of_several_is_chosen() -> None:
@@ -124,6 +155,34 @@ def test_what_was_found_and_late_recoveries_are_problems() -> None:
         assert len(problems(a_run([injected(0.5), injected(recovered_s)]))) == 1
 
 
+def test_a_long_pause_is_a_problem_only_where_another_node_could_have_led() -> None:
+    long = {**injected(0.5, ["queue"]), "pause_s": PAUSE_LIMIT_S + 1}
+    alone = a_run([long])  # type: ignore[list-item]
+    assert problems(alone) == []
+    assert len(problems({**alone, "containers": list(CLUSTER)})) == 1
+
+
+def test_a_socket_of_a_crowd_that_missed_something_is_a_problem() -> None:
+    run = a_run([injected(0.5)])
+    crowd: CrowdReport = {
+        "sockets": 100, "ends": 500, "missed": 0, "unread": 0, "gaps": 0, "not_opened": 7, "reopened_by_second": [0, 40, 60],
+    }  # fmt: skip
+    assert problems({**run, "crowd": crowd}) == []
+    assert problems({**run, "crowd": {**crowd, "missed": 1, "unread": 2, "gaps": 3}}) == [
+        "1 of 100 sockets missed",
+        "2 of 100 sockets unread",
+        "3 gaps in the crowd",
+    ]
+    assert most_reopened(crowd, began_s=0.5, until_s=1.9) == 40
+    assert most_reopened(crowd, began_s=-5, until_s=20) == 60
+
+
+def test_a_pause_belongs_to_the_fault_that_it_overlaps() -> None:
+    assert longest_pause(report([]), began_s=9, until_s=20) == 8
+    assert longest_pause(report([]), began_s=9.5, until_s=20) == 0
+    assert longest_pause(report([]), began_s=2, until_s=21) == 12
+
+
 def test_the_page_shows_the_worst_of_each_kind() -> None:
     head: Head = {
         "date": "2026-01-01",
@@ -141,9 +200,9 @@ def test_the_page_shows_the_worst_of_each_kind() -> None:
     page = faults_page.render([a_run(faults, {"twice": 3, "gap": 1})], head)
     for row in (
         "| 7 | 4 | 1000 | 10 | 1000 | 999 | 1 | 0 | 3 | 0 | 0 | 1 gap | 40 | 7 with 503 | 3 | 60 |",
-        "| web killed | 2 | 1.50 s | 1.50 s |",
-        "| queue and web killed | 1 | 0.10 s | 0.10 s |",
-        "| nginx killed | 1 | not before the next fault | not before the next fault |",
+        "| web killed | 2 | 1.50 s | 1.50 s | 0.75 s | — |",
+        "| queue and web killed | 1 | 0.10 s | 0.10 s | 0.75 s | — |",
+        "| nginx killed | 1 | not before the next fault | not before the next fault | 0.75 s | — |",
         "| seed 7: 202 | 1.00 ms | 2.00 ms | 3.00 ms | 5.00 ms |",
     ):
         assert row in page.splitlines()

@@ -104,6 +104,20 @@ class Client:
         """A socket of this client's private channel."""
         return self.socket(client=self.token, **({} if since is None else {"since": str(since)}))
 
+    def ends(self, since: int) -> dict[str, list[Event]]:
+        """The ends of all jobs in the log after `since`, by job. The log is read up to the end of a last job, which
+        comes after all others if these have settled.
+        """
+        last = self.submit(1)
+        with self.private(since=since) as socket:
+            socket.result(last)
+        ends: dict[str, list[Event]] = {}
+        for event in socket.seen:
+            assert event["type"] != "gap", str(socket)
+            if event["type"] in ("result", "failed"):
+                ends.setdefault(event["id"], []).append(event)
+        return ends
+
     def socket(self, *, origin: str | None = None, **query: str) -> "Socket":
         """A socket with any query and origin."""
         url = "ws" + self.base_url.removeprefix("http") + "/ws" + (f"?{urlencode(query)}" if query else "")

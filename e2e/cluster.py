@@ -1,23 +1,20 @@
 """The compose stack with three queue nodes and two of each service, seen from outside."""
 
-import json
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import httpx
 from websockets.exceptions import WebSocketException
 
 from .client import Client
 from .eventually import eventually
-from .stack import Container, docker
+from .stack import Container, docker, monitoring, streams
 
 NODES = ("queue", "queue-2", "queue-3")
 STREAMS = ("JOBS", "RESULTS")
 
 # A node that lost its volume copies both streams.
 _HEALED_S = 60
-_MONITORING = "http://127.0.0.1:8222"
 
 
 @dataclass(frozen=True)
@@ -55,18 +52,3 @@ class Cluster:
                 return bool(socket.result(client.submit(1))["value"] == "1")
         except (httpx.TransportError, WebSocketException):
             return False
-
-
-def monitoring(node: Container, path: str) -> dict[str, Any]:
-    """What a node says of itself on its monitoring port."""
-    answer = node.exec("wget", "-q", "-O", "-", f"{_MONITORING}{path}")
-    assert answer.returncode == 0, answer.stderr
-    said: dict[str, Any] = json.loads(answer.stdout)
-    return said
-
-
-def streams(node: Container) -> dict[str, dict[str, Any]]:
-    """The streams that a node holds, by name."""
-    said = monitoring(node, "/jsz?accounts=true&streams=true&consumers=true&config=true")
-    accounts = said["account_details"]
-    return {stream["name"]: stream for account in accounts for stream in account.get("stream_detail", [])}

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 
 from .browser import launch
 from .client import Client
+from .metrics import Metrics, of_stack, of_url
 from .stack import Stack
 from .whole_run import WholeRun
 
@@ -28,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--cluster-project",
         help="the compose project of a cluster behind that address; adds the tests that need one",
     )
+    group.addoption("--metrics-url", help="address of the metrics of the system, if it is one process")
     group.addoption("--max-n", type=int, default=100_000_000, help="MAX_N of the system under test")
 
 
@@ -36,8 +38,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    needed = {"compose": "--compose-project", "cluster": "--cluster-project"}
-    missing = [marker for marker, option in needed.items() if config.getoption(option) is None]
+    needed = {
+        "compose": ["--compose-project"],
+        "cluster": ["--cluster-project"],
+        "metrics": ["--metrics-url", "--compose-project"],
+    }
+    missing = [
+        marker for marker, options in needed.items() if all(config.getoption(option) is None for option in options)
+    ]
     away = [item for item in items if any(item.get_closest_marker(marker) for marker in missing)]
     if away:
         config.hook.pytest_deselected(items=away)
@@ -91,6 +99,13 @@ def stack(request: pytest.FixtureRequest, base_url: str) -> Stack:
     stack = Stack(request.config.getoption("--compose-project"), base_url)
     stack.wait_until_ready()
     return stack
+
+
+@pytest.fixture(scope="session")
+def metrics(request: pytest.FixtureRequest) -> Metrics:
+    """The metrics of the system under test."""
+    url = request.config.getoption("--metrics-url")
+    return of_stack(request.getfixturevalue("stack")) if url is None else of_url(url)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,9 @@ _COMMAND_S = 60
 _HEALTHY_S = 60
 # Counted from when all are healthy. Only nginx may still need time then, to resolve a new address.
 _WORKS_S = 5
+# A job that its calculator has lost is delivered again after 10 s.
+_SETTLED_S = 60
+_MONITORING = "http://127.0.0.1:8222"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class Stack:
         for container in self.containers():
             container.wait_until_healthy()
         eventually(self._works, "a job coming through", _WORKS_S)
+
+    def wait_until_settled(self) -> None:
+        """Waits until no job waits or is worked on, so that nothing more is delivered."""
+        queue = self.container("queue")
+        eventually(lambda: is_settled(queue), "all jobs being acknowledged", _SETTLED_S)
 
     def _works(self) -> bool:
         try:
@@ -128,6 +136,27 @@ class Container:
     def proc(self, file: str) -> str:
         """A file in /proc about its main process."""
         return Path(f"/proc/{self.pid}/{file}").read_text()
+
+
+def monitoring(queue: Container, path: str) -> dict[str, Any]:
+    """What the queue, or one of its nodes, says of itself on its monitoring port."""
+    answer = queue.exec("wget", "-q", "-O", "-", f"{_MONITORING}{path}")
+    assert answer.returncode == 0, answer.stderr
+    said: dict[str, Any] = json.loads(answer.stdout)
+    return said
+
+
+def streams(queue: Container) -> dict[str, dict[str, Any]]:
+    """The streams that the queue holds, by name."""
+    said = monitoring(queue, "/jsz?accounts=true&streams=true&consumers=true&config=true")
+    accounts = said["account_details"]
+    return {stream["name"]: stream for account in accounts for stream in account.get("stream_detail", [])}
+
+
+def is_settled(queue: Container) -> bool:
+    """Whether no job waits or is worked on. Of several nodes, this is known to the one that leads the jobs."""
+    consumers = streams(queue)["JOBS"]["consumer_detail"]
+    return not any(consumer["num_pending"] or consumer["num_ack_pending"] for consumer in consumers)
 
 
 def docker(*arguments: str) -> str:

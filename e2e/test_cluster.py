@@ -1,7 +1,9 @@
 """A queue of three nodes and two of each service: any one of them may end, and nothing is lost or done twice."""
 
+import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,15 +15,15 @@ import httpx
 import pytest
 
 from .client import Client, Job, problem, told
-from .cluster import NODES, STREAMS, Cluster, monitoring, streams
+from .cluster import NODES, STREAMS, Cluster
 from .eventually import eventually
 from .expected import fibonacci
-from .stack import Container, docker, run
+from .stack import Container, docker, is_settled, monitoring, run, streams
 
 pytestmark = pytest.mark.cluster
 
 _POSTERS = 4
-_LOAD_S = 10
+_LOAD_S = 6
 # A stream has a new leader within 9 s (docs/scaling.md); the rest is for a busy machine.
 _LONGEST_PAUSE_S = 12
 _HTTP_PORT = 8000
@@ -94,6 +96,30 @@ def test_a_socket_goes_on_at_the_other_process(cluster: Cluster, client: Client)
                 missing = [job for job in jobs if results[job.id]["seq"] > places[left]]
                 assert listening.results(missing) == {job.id: results[job.id] for job in missing}
                 assert "gap" not in {event["type"] for event in listening.seen}, str(listening)
+
+
+def test_a_job_that_two_calculators_finish_ends_once(cluster: Cluster, client: Client, max_n: int) -> None:
+    calculators = cluster.containers("calculator")
+    with client.private() as listening, ExitStack() as frozen:
+        since = listening.result(client.submit(1))["seq"]
+        before = {calculator: cpu_ticks(calculator) for calculator in calculators}
+        job = client.submit(max_n)
+        listening.until(lambda event: event["type"] == "started", "start")
+        thaw = {calculator: frozen.enter_context(stopped(calculator)) for calculator in calculators}
+        first, second = sorted(calculators, key=lambda calculator: before[calculator] - cpu_ticks(calculator))
+        # The queue gives the job to the other one, which finishes it.
+        thaw[second]()
+        again = listening.until(lambda event: event["type"] == "started", "second start", within_s=60)
+        assert again["attempt"] == 2, again
+        listening.result(job, within_s=60)
+        # Then the first one finishes it, too, and only after that takes another large job.
+        with stopped(second):
+            thaw[first]()
+            later = client.submit(2_000_000)
+            listening.result(later, within_s=60)
+    eventually(lambda: is_settled(cluster.leader("JOBS")), "all jobs being acknowledged", 60)
+    ends = client.ends(since)
+    assert [len(ends[id]) for id in (job.id, later.id)] == [1, 1]
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -208,6 +234,23 @@ def open_connections(container: Container) -> int:
     lines = [line.split() for line in container.proc("net/tcp").splitlines()[1:]]
     established = "01"
     return sum(local.endswith(f":{_HTTP_PORT:04X}") and state == established for _, local, _, state, *_ in lines)
+
+
+@contextmanager
+def stopped(container: Container) -> Iterator[Callable[[], None]]:
+    """Stops its process, at once and without its connections being closed. Yields what lets it go on earlier."""
+    pid = container.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield lambda: os.kill(pid, signal.SIGCONT)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def cpu_ticks(container: Container) -> int:
+    """How long its process has run so far."""
+    user, system = container.proc("stat").rpartition(")")[2].split()[11:13]
+    return int(user) + int(system)
 
 
 def address(container: Container) -> str:

@@ -19,6 +19,7 @@ _UNIT = _ROOT / "deploy" / "systemd" / "fibwire.service"
 _EXPOSURE = 12
 
 _SECRETS = {"web", "calculator", "websocket"}
+_METRICS = _SECRETS
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 # nginx asks the name server of Kubernetes, and for complete names.
 _ONLY_KUBERNETES = {"RESOLVER", "DOMAIN"}
@@ -61,16 +62,17 @@ def test_the_manifests_say_what_compose_yaml_says(
 
 def test_the_ports_are_those_of_the_services(base: list[dict[str, Any]], compose: dict[str, Any]) -> None:
     (published,) = compose["nginx"]["ports"]
+    metrics = metrics_port(compose)
     ports = {
         service: [port["containerPort"] for port in container_of(base, service).get("ports", [])]
         for service in SERVICES
     }
     assert ports == {
         "nginx": [int(published.rsplit(":", 1)[1])],
-        "web": [8000],
+        "web": [8000, metrics],
         "queue": [int(default(compose["web"]["environment"]["QUEUE_URL"]).rsplit(":", 1)[1])],
-        "calculator": [],
-        "websocket": [int(compose["websocket"]["environment"]["LISTEN"].rsplit(":", 1)[1])],
+        "calculator": [metrics],
+        "websocket": [int(compose["websocket"]["environment"]["LISTEN"].rsplit(":", 1)[1]), metrics],
     }
 
 
@@ -87,6 +89,21 @@ def test_the_network_policies_are_the_networks_of_compose_yaml(
     assert allowed == {("nginx", "web"), ("nginx", "websocket")} | {(service, "queue") for service in _SECRETS}
     for source, target in allowed:
         assert set(compose[source]["networks"]) & set(compose[target]["networks"]), (source, target)
+
+
+def test_only_a_namespace_for_monitoring_reaches_the_metrics(
+    base: list[dict[str, Any]], compose: dict[str, Any]
+) -> None:
+    policies = [resource["spec"] for resource in base if resource["kind"] == "NetworkPolicy"]
+    rules = [
+        (policy["podSelector"], rule.get("from"))
+        for policy in policies
+        for rule in policy.get("ingress", [])
+        if metrics_port(compose) in [port["port"] for port in rule["ports"]]
+    ]
+    ((pods, sources),) = rules
+    assert {service for service in SERVICES if selects(pods, service)} == _METRICS
+    assert sources == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
 
 
 @pytest.mark.parametrize("overlay", ["base", "cluster", "ingress"])
@@ -187,6 +204,12 @@ def settings(container: dict[str, Any], without: set[str] = frozenset()) -> dict
 def default(value: object) -> str:
     """What a value of a compose file is if nothing is set."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
+
+
+def metrics_port(compose: dict[str, Any]) -> int:
+    """The one port at which all of our services serve their metrics."""
+    (port,) = {int(compose[service]["environment"]["METRICS_LISTEN"].rsplit(":", 1)[1]) for service in _METRICS}
+    return port
 
 
 def size(text: str) -> int:

@@ -5,10 +5,11 @@ import re
 import sys
 from socket import inet_aton
 
+import httpx
 import pytest
 
 from .client import Client, problem
-from .stack import SERVICES, Stack, docker
+from .stack import SERVICES, Stack, monitoring, run
 
 pytestmark = pytest.mark.compose
 
@@ -80,8 +81,11 @@ def test_a_container_has_limits_a_health_check_and_a_restart_policy(stack: Stack
 def test_web_is_flask_with_exactly_the_two_routes(stack: Stack) -> None:
     program = """
 import json
+import os
 import flask
 from web import create_app
+# The app that serves requests has the port of the metrics.
+del os.environ["METRICS_LISTEN"]
 app = create_app()
 assert isinstance(app, flask.Flask)
 routes = [(rule.rule, rule.endpoint, sorted(rule.methods - {"HEAD", "OPTIONS"})) for rule in app.url_map.iter_rules()]
@@ -93,6 +97,10 @@ print(json.dumps(sorted(routes)))
     assert routes == {"/": ["GET"], "/fib": ["POST"]}
 
 
+def test_the_queue_syncs_each_message_before_it_acknowledges_it(stack: Stack) -> None:
+    assert monitoring(stack.container("queue"), "/varz")["jetstream"]["config"]["sync_always"] is True
+
+
 def test_no_log_holds_a_token_or_a_password(stack: Stack, client: Client) -> None:
     with client.private() as socket:
         socket.result(client.submit(10))
@@ -102,9 +110,33 @@ def test_no_log_holds_a_token_or_a_password(stack: Stack, client: Client) -> Non
     password = stack.container("web").exec("cat", "/run/credentials/password")
     assert len(password.stdout.strip()) >= 16, password.stderr
     for container in stack.containers():
-        logs = docker("logs", container.id)
+        logs = run("docker", "logs", container.id)
         for secret in (client.token, password.stdout.strip()):
-            assert secret not in logs, f"a secret is in the log of {container.service}"
+            assert secret not in logs.stdout + logs.stderr, f"a secret is in the log of {container.service}"
+
+
+def test_no_log_holds_a_token_when_nginx_fails(stack: Stack, client: Client) -> None:
+    websocket, query = stack.container("websocket"), f"client={client.token}"
+    # Not by a client that knows what the contract allows.
+    with httpx.Client(base_url=client.base_url, trust_env=False) as http:
+        refused = [
+            http.post(f"/ws?{query}", content=b"x" * 2000),
+            http.get(f"/ws?{query}", headers={"Host": "evil.test"}),
+            http.get(f"/events?{query}", headers={"X": "x" * 40_000}),
+            http.get(f"/ws?{query}&more={'x' * 40_000}"),
+        ]
+        assert [response.status_code for response in refused] == [413, 421, 431, 414]
+        with client.private():
+            # The socket breaks, and then nothing answers.
+            websocket.stop()
+            try:
+                assert {http.get(f"{path}?{query}").status_code for path in ("/ws", "/events")} <= {502, 503}
+            finally:
+                websocket.start()
+    stack.wait_until_ready()
+    logs = run("docker", "logs", stack.container("nginx").id)
+    assert '"request":"GET /events","status":50' in logs.stdout
+    assert client.token not in logs.stdout + logs.stderr
 
 
 def ports_to_web(stack: Stack) -> set[str]:

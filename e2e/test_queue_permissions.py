@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from .stack import Stack
+from .client import Client
+from .stack import Container, Stack
 
 pytestmark = pytest.mark.compose
 
@@ -29,6 +30,7 @@ def test_a_service_s_own_user_is_let_in(stack: Stack, user: str) -> None:
         ("web", "PUB results.public 0\r\n"),
         ("web", "PUB $JS.API.STREAM.MSG.GET.RESULTS 0\r\n"),
         ("web", "PUB $JS.API.DIRECT.GET.RESULTS 0\r\n"),
+        ("web", "PUB $JS.API.DIRECT.GET.JOBS 0\r\n"),
         ("web", "PUB $JS.API.CONSUMER.CREATE.JOBS.e2e 0\r\n"),
         ("web", "PUB $JS.API.STREAM.PURGE.JOBS 0\r\n"),
         ("calculator", "SUB results.> 1"),
@@ -36,6 +38,7 @@ def test_a_service_s_own_user_is_let_in(stack: Stack, user: str) -> None:
         ("calculator", "PUB jobs.small 0\r\n"),
         ("calculator", "PUB $JS.API.STREAM.DELETE.JOBS 0\r\n"),
         ("calculator", "PUB $JS.API.STREAM.PURGE.RESULTS 0\r\n"),
+        ("calculator", "PUB $JS.API.DIRECT.GET.RESULTS 0\r\n"),
         ("websocket", "SUB jobs.> 1"),
         ("websocket", "SUB _INBOX_web.> 1"),
         ("websocket", "PUB jobs.small 0\r\n"),
@@ -43,6 +46,7 @@ def test_a_service_s_own_user_is_let_in(stack: Stack, user: str) -> None:
         ("websocket", "PUB results.public 0\r\n"),
         ("websocket", "PUB $JS.API.STREAM.DELETE.RESULTS 0\r\n"),
         ("websocket", "PUB $JS.API.CONSUMER.MSG.NEXT.JOBS.small 0\r\n"),
+        ("websocket", "PUB $JS.API.DIRECT.GET.JOBS 0\r\n"),
     ],
 )
 def test_a_user_may_do_nothing_else(stack: Stack, user: str, command: str) -> None:
@@ -56,12 +60,30 @@ def test_nobody_gets_in_without_a_password(stack: Stack, login: dict[str, str]) 
         assert ["Authorization Violation" in error for error in errors(tcp, login, "PING")] == [True]
 
 
+def test_a_password_whose_file_is_removed_is_replaced(stack: Stack, client: Client) -> None:
+    queue, web = stack.container("queue"), stack.container("web")
+    old = password_of(web)
+    assert queue.exec("rm", "/credentials/web/password").returncode == 0
+    queue.restart()
+    # Web reads the new one by itself.
+    stack.wait_until_ready()
+    with client.private() as listening:
+        assert listening.result(client.submit(10))["value"] == "55"
+    assert password_of(web) != old
+    with connected(stack) as tcp:
+        assert "Authorization Violation" in errors(tcp, {"user": "web", "pass": old}, "PING")[0]
+
+
+def password_of(container: Container) -> str:
+    read = container.exec("cat", "/run/credentials/password")
+    assert read.returncode == 0, read.stderr
+    return read.stdout
+
+
 def errors_of(stack: Stack, user: str, command: str) -> list[str]:
     """The errors that `user` gets in reply to one command."""
-    password = stack.container(user).exec("cat", "/run/credentials/password")
-    assert password.returncode == 0, password.stderr
     with connected(stack) as tcp:
-        return errors(tcp, {"user": user, "pass": password.stdout}, command)
+        return errors(tcp, {"user": user, "pass": password_of(stack.container(user))}, command)
 
 
 @contextmanager

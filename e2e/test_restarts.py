@@ -5,13 +5,15 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from .client import Client, Job, problem, told
+from .client import Client, Job, is_end, problem, told
 from .eventually import eventually
 from .expected import fibonacci
 from .on_page import ask, card, shows
@@ -77,9 +79,10 @@ def test_every_accepted_job_ends_once(stack: Stack, client: Client, service: str
             accepted.append(eventually(lambda: try_to_submit(client, len(accepted) % 1000), "a job being accepted"))
         failing.result()
     stack.wait_until_ready()
-    with client.private(since=seq) as listening:
-        results = listening.results(accepted, within_s=60)
-    assert [results[job.id]["value"] for job in accepted] == [fibonacci(job.n) for job in accepted]
+    stack.wait_until_settled()
+    ends = client.ends(seq)
+    values = [[end["value"] for end in ends.get(job.id, [])] for job in accepted]
+    assert values == [[fibonacci(job.n)] for job in accepted]
 
 
 def test_a_long_job_outlives_the_calculator_that_works_on_it(stack: Stack, client: Client, max_n: int) -> None:
@@ -93,6 +96,40 @@ def test_a_long_job_outlives_the_calculator_that_works_on_it(stack: Stack, clien
         result = listening.result(job, within_s=120)
     parts = [event for event in listening.seen if event["type"] == "part"]
     check_parts(parts[-result["parts"] :], result)
+
+
+def test_a_job_whose_calculator_dies_three_times_fails_and_is_not_tried_again(
+    stack: Stack, client: Client, max_n: int
+) -> None:
+    calculator = stack.container("calculator")
+    with client.private() as listening:
+        seq = listening.result(client.submit(1))["seq"]
+        job = client.submit(max_n)
+        for attempt in (1, 2, 3):
+            started = listening.until(lambda event: event["type"] == "started", f"start {attempt}", within_s=60)
+            assert (started["id"], started["attempt"]) == (job.id, attempt)
+            calculator.kill()
+        end = listening.until(lambda event: is_end(event, job.id), "end", within_s=60)
+    assert end["type"] == "failed" and "3 times" in end["reason"], end
+    stack.wait_until_settled()
+    assert client.ends(seq)[job.id] == [end]
+
+
+def test_an_id_that_is_sent_again_after_an_outage_is_not_computed_again(stack: Stack, client: Client) -> None:
+    queue = stack.container("queue")
+    with client.private() as listening:
+        seq = listening.result(client.submit(1))["seq"]
+        done = client.submit(40)
+        listening.result(done)
+    unanswered = str(uuid4())
+    queue.kill()
+    # Each is sent again and again, until it gets a 202.
+    jobs = [(40, done.id), (41, unanswered), (40, done.id), (41, unanswered)]
+    for n, id in jobs:
+        eventually(partial(try_to_submit, client, n, id), "a job being accepted")
+    stack.wait_until_settled()
+    ends = client.ends(seq)
+    assert [[end["value"] for end in ends[id]] for id in (done.id, unanswered)] == [[fibonacci(40)], [fibonacci(41)]]
 
 
 def test_without_the_queue_a_post_gets_503_at_once_and_the_next_one_works_soon_after(
@@ -169,10 +206,10 @@ def test_all_five_may_be_restarted_at_once(stack: Stack, client: Client) -> None
     assert [results[job.id]["value"] for job in jobs] == [fibonacci(job.n) for job in jobs]
 
 
-def try_to_submit(client: Client, n: int) -> Job | None:
+def try_to_submit(client: Client, n: int, id: str | None = None) -> Job | None:
     """The job, if it got a 202. During an outage, a connection may be refused or break, or the answer be a 50x."""
     try:
-        response = client.post_json({"n": n, "client": client.token})
+        response = client.post_json({"n": n, "client": client.token, **({} if id is None else {"id": id})})
     except httpx.TransportError:
         return None
     if response.status_code != 202:

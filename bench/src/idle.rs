@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::{Context, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -19,7 +18,7 @@ use crate::{
     figures::micros,
     message::Message,
     poster::{Answer, Poster},
-    process::resident_kb,
+    process::{raise_open_files, resident_kb},
     target::{Channel, Socket, Target},
 };
 
@@ -124,19 +123,4 @@ async fn result(socket: &mut Socket, id: Uuid) -> anyhow::Result<String> {
             return Ok(value.to_owned());
         }
     }
-}
-
-/// Raises the limit of open files to `needed`.
-fn raise_open_files(needed: u64) -> anyhow::Result<()> {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some_and(|current| current < needed) {
-        ensure!(
-            limit.maximum.is_none_or(|maximum| maximum >= needed),
-            "{needed} open files are needed and {} allowed: raise `ulimit -Hn`",
-            limit.maximum.unwrap_or_default()
-        );
-        limit.current = Some(needed);
-        setrlimit(Resource::Nofile, limit).context("limit of open files")?;
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 //! crates that it measures, so it cannot repeat their mistakes.
 
 mod audit;
+mod crowd;
 mod fsync;
 mod idle;
 mod large;
@@ -32,8 +33,8 @@ use runtime::on_this_thread;
 
 /// Measures a running fibwire.
 ///
-/// Prints one JSON object (`audit`: one per line, the last of which is the report), whose keys name their units. Every value is checked and every job
-/// accounted for. Exit codes: 0 measured, 1 something went wrong, 2 wrong usage.
+/// Prints one JSON object, whose keys name their units (`audit` and `crowd`: one per line, the last of which is the
+/// report). Every value is checked and every job accounted for. Exit codes: 0 measured, 1 something went wrong, 2 wrong usage.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Args {
@@ -51,13 +52,15 @@ enum Command {
     Large(large::Args),
     /// Post jobs at a fixed rate, whatever happens to the server, and account for each
     Audit(audit::Args),
+    /// Keep many sockets open, whatever happens to the server, and compare what they received
+    Crowd(crowd::Args),
     /// Measure how long it takes until a new client gets a result
     Recover(recover::Args),
     /// Measure how long this machine takes to write 4 KiB to disk and sync
     Fsync(fsync::Args),
 }
 
-/// Runs the command and writes its figures to `out`, as one JSON object. An audit writes several.
+/// Runs the command and writes its figures to `out`, as one JSON object. An audit and a crowd write several.
 ///
 /// # Errors
 ///
@@ -69,6 +72,7 @@ pub fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> {
         Command::Idle(args) => write(&on_this_thread(idle::run(args))?, out),
         Command::Large(args) => write(&on_this_thread(large::run(args))?, out),
         Command::Audit(args) => on_this_thread(audit::run(args, out)),
+        Command::Crowd(args) => on_this_thread(crowd::run(args, out)),
         Command::Recover(args) => write(&on_this_thread(recover::run(args))?, out),
         Command::Fsync(args) => write(&fsync::run(&args)?, out),
     }

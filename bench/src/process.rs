@@ -1,8 +1,9 @@
-//! The memory and the CPU time of a process, read from /proc.
+//! The memory and the CPU time of a process, read from /proc, and how many files this one may open.
 
 use std::{fs, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// The unit of the times in /proc, which is 1/100 s on every Linux.
 const TICK: Duration = Duration::from_millis(10);
@@ -35,6 +36,21 @@ fn cpu_time_of(pid: u32) -> anyhow::Result<Duration> {
         .sum::<Result<_, _>>()
         .context("stat")?;
     Ok(TICK * ticks)
+}
+
+/// Raises the limit of open files to `needed`.
+pub(crate) fn raise_open_files(needed: u64) -> anyhow::Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < needed) {
+        ensure!(
+            limit.maximum.is_none_or(|maximum| maximum >= needed),
+            "{needed} open files are needed and {} allowed: raise `ulimit -Hn`",
+            limit.maximum.unwrap_or_default()
+        );
+        limit.current = Some(needed);
+        setrlimit(Resource::Nofile, limit).context("limit of open files")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

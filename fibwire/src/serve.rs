@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Context;
+use daemon::metrics::Submissions;
 use protocol::{Hosts, MaxN};
 use queue::Roles;
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Which sockets are accepted.
     #[command(flatten)]
     websocket: websocket::Config,
+    /// Where metrics are served.
+    #[command(flatten)]
+    metrics: daemon::metrics::Options,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
@@ -55,12 +59,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Roles {
-        submitter,
-        worker,
-        reader,
-        driver,
-    } = if args.in_memory {
+    let roles = if args.in_memory {
         Roles::in_memory()
     } else {
         Roles::on_disk(&args.data)?
@@ -68,6 +67,15 @@ async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("LISTEN {}", args.listen))?;
+    let metrics_listener = args.metrics.bind().await?;
+    let mut registry = daemon::metrics::registry();
+    roles.register(&mut registry);
+    let Roles {
+        submitter,
+        worker,
+        reader,
+        driver,
+    } = roles;
     let address = listener.local_addr().context("address")?;
     eprintln!("fibwire is up: http://{address}");
     let rules = site::Rules {
@@ -77,11 +85,24 @@ async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
             .unwrap_or_else(|| Hosts::of_listener(address.ip())),
         origins: args.websocket.allowed_origins.clone(),
     };
-    let routes = site::around(submitter, rules);
-    let sockets = websocket::run(listener, reader, args.websocket, routes, shutdown.clone());
-    let calculator = calculator::run(worker, args.calculator, shutdown.clone());
+    let routes = site::around(submitter, rules, Submissions::new(&mut registry));
+    let sockets = websocket::run(
+        listener,
+        reader,
+        args.websocket,
+        websocket::Metrics::new(&mut registry),
+        routes,
+        shutdown.clone(),
+    );
+    let calculator = calculator::run(
+        worker,
+        args.calculator,
+        calculator::Metrics::new(&mut registry),
+        shutdown.clone(),
+    );
+    let metrics = daemon::metrics::serve(metrics_listener, registry, shutdown);
     tokio::select! {
-        (served, ()) = async { tokio::join!(sockets, calculator) } => served,
+        (served, (), metrics) = async { tokio::join!(sockets, calculator, metrics) } => served.and(metrics),
         stopped = driver.run() => Err(stopped.into()),
     }
 }

@@ -11,7 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use protocol::{BODY_LIMIT, Hosts, MaxN, Origins, Problem, Source, Submission, unix_us};
+use daemon::metrics::Submissions;
+use protocol::{
+    BODY_LIMIT, Hosts, JobContext, MaxN, Origins, Problem, Source, Submission, TraceParent,
+};
 use queue::Submitter;
 use rust_embed::RustEmbed;
 
@@ -40,18 +43,23 @@ pub(crate) struct Rules {
 
 /// Adds the page, `POST /fib`, the check of the host and the headers of every response to the routes
 /// of the sockets.
-pub(crate) fn around(submitter: Submitter, rules: Rules) -> impl FnOnce(Router) -> Router {
-    let site = Site {
+pub(crate) fn around(
+    submitter: Submitter,
+    rules: Rules,
+    submissions: Submissions,
+) -> impl FnOnce(Router) -> Router {
+    let site = Arc::new(Site {
         submitter,
-        rules: Arc::new(rules),
-        security_headers: Arc::new(security_headers()),
-    };
+        submissions,
+        rules,
+        security_headers: security_headers(),
+    });
     move |sockets| {
         Router::new()
             .route("/", get(page))
             .route("/static/{*path}", get(asset))
             .route("/fib", post(fib))
-            .with_state(site.clone())
+            .with_state(Arc::clone(&site))
             .merge(sockets)
             .fallback(async || refuse(StatusCode::NOT_FOUND))
             .method_not_allowed_fallback(async || refuse(StatusCode::METHOD_NOT_ALLOWED))
@@ -59,33 +67,37 @@ pub(crate) fn around(submitter: Submitter, rules: Rules) -> impl FnOnce(Router) 
     }
 }
 
-#[derive(Clone)]
+/// What every request needs. It is shared as a whole, since each request clones it several times.
 struct Site {
     submitter: Submitter,
-    rules: Arc<Rules>,
-    security_headers: Arc<HeaderMap>,
+    submissions: Submissions,
+    rules: Rules,
+    security_headers: HeaderMap,
 }
 
 /// Refuses requests for other hosts, and adds the headers of every response.
-async fn guard(State(site): State<Site>, request: Request, next: Next) -> Response {
+async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let mut response = match site.rules.hosts.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => daemon::response(problem.into()),
     };
     let headers = response.headers_mut();
-    headers.extend(site.security_headers.as_ref().clone());
+    headers.extend(site.security_headers.clone());
     response
 }
 
-async fn fib(State(site): State<Site>, headers: HeaderMap, body: Body) -> Response {
-    daemon::response(match parse(&site.rules, &headers, body).await {
+async fn fib(State(site): State<Arc<Site>>, headers: HeaderMap, body: Body) -> Response {
+    let response = match parse(&site.rules, &headers, body).await {
         Ok(submission) => {
-            let job = submission.into_job(unix_us());
+            let traceparent = traceparent(&headers).unwrap_or_else(TraceParent::random);
+            let job = submission.into_job(JobContext::now(traceparent));
             let outcome = site.submitter.submit(&job).await;
             protocol::Response::to_submission(&job, outcome)
         }
         Err(problem) => problem.into(),
-    })
+    };
+    site.submissions.count(response.status);
+    daemon::response(response)
 }
 
 async fn parse(rules: &Rules, headers: &HeaderMap, body: Body) -> Result<Submission, Problem> {
@@ -97,6 +109,13 @@ async fn parse(rules: &Rules, headers: &HeaderMap, body: Body) -> Result<Submiss
     Submission::parse(content_type, &body, rules.max_n)
 }
 
+/// The trace that a request belongs to. Of several, none is valid.
+fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all(TraceParent::HEADER).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    value.to_str().ok()?.parse().ok()
+}
+
 async fn asset(path: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Response {
     match path {
         Ok(Path(path)) => file(&format!("static/{path}"), &headers),
@@ -105,7 +124,7 @@ async fn asset(path: Result<Path<String>, PathRejection>, headers: HeaderMap) ->
     }
 }
 
-async fn page(State(site): State<Site>, request: HeaderMap) -> Response {
+async fn page(State(site): State<Arc<Site>>, request: HeaderMap) -> Response {
     page_for(site.rules.max_n, &request)
 }
 

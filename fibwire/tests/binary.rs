@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::Job;
+use protocol::{Job, JobContext, TraceParent};
 use queue::{Roles, SubmitError};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, task::JoinSet};
@@ -25,7 +26,7 @@ struct Server {
     /// Where the server keeps its data, if it keeps any.
     _directory: TempDir,
     /// Kept open, because the server logs to it.
-    _stderr: BufReader<ChildStderr>,
+    stderr: BufReader<ChildStderr>,
     url: String,
 }
 
@@ -59,8 +60,21 @@ impl Server {
         Self {
             process,
             _directory: directory,
-            _stderr: stderr,
+            stderr,
             url,
+        }
+    }
+
+    /// The address of the metrics, which the server logs.
+    fn metrics_address(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            self.stderr.read_line(&mut line).expect("a line");
+            assert!(!line.is_empty(), "no address of the metrics");
+            let logged: Value = serde_json::from_str(&line).expect("a line of the log");
+            if logged["message"] == "metrics are served" {
+                return logged["listen"].as_str().expect("an address").to_owned();
+            }
         }
     }
 
@@ -316,9 +330,56 @@ fn every_response_has_the_security_headers_and_every_error_is_a_problem() {
 }
 
 #[test]
+fn the_metrics_count_jobs_by_their_end() {
+    let mut server = Server::start(&[
+        "--metrics-listen",
+        "127.0.0.1:0",
+        "--memory-limit-mib",
+        "16",
+    ]);
+    let metrics = server.metrics_address();
+    let shown = || {
+        let mut stream = TcpStream::connect(&metrics).expect("a connection");
+        stream
+            .write_all(b"GET /metrics HTTP/1.0\r\n\r\n")
+            .expect("a request");
+        rest(&mut stream)
+    };
+    let mut socket = server.open_socket();
+    for n in [10, 20, 90_000_000] {
+        let accepted = server.post(n, "");
+        assert!(accepted.starts_with("HTTP/1.1 202 "), "{accepted}");
+        message(&mut socket);
+    }
+    let expected = [
+        "fibwire_submissions_total{status=\"202\"} 3\n",
+        "fibwire_jobs_total{lane=\"small\",outcome=\"result\"} 2\n",
+        "fibwire_jobs_total{lane=\"large\",outcome=\"failed\"} 1\n",
+        "fibwire_compute_seconds_count{lane=\"small\"} 2\n",
+        "fibwire_delivery_seconds_count 3\n",
+    ];
+    // A job is counted a moment after its end was published.
+    let start = Instant::now();
+    while !expected.iter().all(|sample| shown().contains(sample)) {
+        assert!(start.elapsed() < Duration::from_secs(10), "{}", shown());
+    }
+    assert!(shown().ends_with("# EOF\n"));
+}
+
+#[test]
+fn without_an_address_for_them_there_are_no_metrics() {
+    let server = Server::start(&[]);
+    let request = format!(
+        "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        server.address()
+    );
+    assert!(server.request(&request).starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
 fn a_signal_ends_it_in_time() {
     for signal in ["-TERM", "-INT"] {
-        let (code, took) = Server::start(&[]).end_with(signal);
+        let (code, took) = Server::start(&["--metrics-listen", "127.0.0.1:0"]).end_with(signal);
         assert_eq!(code, Some(0));
         assert!(took < Duration::from_secs(2), "{took:?}");
     }
@@ -513,7 +574,7 @@ fn a_hundred_thousand_waiting_jobs_do_not_delay_the_start() {
                 id: Uuid::now_v7(),
                 n,
                 client: None,
-                accepted_us: 1,
+                context: JobContext::now(TraceParent::random()),
             };
             let submitter = submitter.clone();
             submissions.spawn(async move { submitter.submit(&job).await });

@@ -25,6 +25,8 @@ const MAX_SMALL_N: u64 = 1_000_000;
 const MAX_EXAMPLES: usize = 20;
 /// How long a slot of the timeline is.
 const SLOT_MS: u64 = 100;
+/// The shortest time without an accepted job that is reported as a pause.
+const MIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Something that must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -157,6 +159,15 @@ pub(super) struct Report {
     /// For each slot of time the jobs that were due, and how long the slowest took to end. Small jobs
     /// only; `null` where one did not end.
     timeline: Vec<Slot>,
+    /// When no job was accepted, from anyone.
+    pauses: Vec<Pause>,
+}
+
+/// The time from one accepted job to the next. Times are seconds, counted from the start.
+#[derive(Debug, Serialize)]
+struct Pause {
+    began_s: f64,
+    lasted_s: f64,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -421,6 +432,7 @@ impl Accounts {
             long_ended_after: times(&mut jobs().filter(|job| !small(job)).filter_map(ended_after)),
             slot_ms: SLOT_MS,
             timeline: timeline(jobs().filter(small), self.start),
+            pauses: pauses(jobs(), self.start),
             reasons: self.reasons.clone(),
             findings: self.found.clone(),
             tally: self.tally.clone(),
@@ -510,6 +522,20 @@ fn timeline<'a>(jobs: impl Iterator<Item = &'a Job>, start: Instant) -> Vec<Slot
                     u64::try_from(slowest.as_millis()).expect("less than a run takes")
                 }),
             },
+        })
+        .collect()
+}
+
+fn pauses<'a>(jobs: impl Iterator<Item = &'a Job>, start: Instant) -> Vec<Pause> {
+    let mut accepted: Vec<_> = jobs.filter_map(|job| job.accepted).collect();
+    accepted.sort_unstable();
+    accepted
+        .windows(2)
+        .map(|pair| (pair[0] - start, pair[1] - pair[0]))
+        .filter(|(_, lasted)| *lasted >= MIN_PAUSE)
+        .map(|(began, lasted)| Pause {
+            began_s: began.as_secs_f64(),
+            lasted_s: lasted.as_secs_f64(),
         })
         .collect()
 }

@@ -3,9 +3,15 @@
 mod log;
 mod stage;
 
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+};
+
 use bench::{Args, Fault, Faults, Finding, Findings};
 use clap::Parser;
 use serde_json::Value;
+use uuid::Uuid;
 
 use log::Flaw;
 use stage::{Mischief, Stage};
@@ -306,4 +312,80 @@ fn a_new_client_tells_when_a_server_answers_again() {
         &["recovered_us", "accepted_us", "ended_us", "clients"],
     );
     assert!(bench(&["recover", "--url", "http://127.0.0.1:1", "--within=1"]).is_err());
+}
+
+/// What 20 sockets report that stayed for a second, in which 40 public jobs were posted.
+fn crowd(stage: &Stage) -> Value {
+    /// Posts the jobs as soon as the first line is written, which tells that the sockets are open.
+    struct Out<'a>(Vec<u8>, Option<&'a Stage>);
+    impl Write for Out<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            if let Some(stage) = self.1.take() {
+                (0..40).for_each(|_| post(stage));
+            }
+            Ok(())
+        }
+    }
+    let arguments = [
+        "bench",
+        "crowd",
+        "--url",
+        &stage.url,
+        "--sockets=20",
+        "--seconds=1",
+    ];
+    let args = Args::try_parse_from(arguments).expect("right usage");
+    let mut out = Out(Vec::new(), Some(stage));
+    bench::run(args, &mut out).expect("a report");
+    let out = String::from_utf8(out.0).expect("text");
+    let [gathered, report] = out.lines().collect::<Vec<_>>()[..] else {
+        panic!("two lines, not {out}");
+    };
+    assert!(gathered.contains(r#""event":"gathered""#), "{gathered}");
+    serde_json::from_str(report).expect("JSON")
+}
+
+fn post(stage: &Stage) {
+    let host = stage.url.strip_prefix("http://").expect("a URL");
+    let body = format!(r#"{{"n":1,"id":"{}"}}"#, Uuid::now_v7());
+    let mut stream = TcpStream::connect(host).expect("a connection");
+    write!(
+        stream,
+        "POST /fib HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+}
+
+#[test]
+fn a_crowd_on_a_good_server_receives_the_same_and_nobody_leaves() {
+    let report = crowd(&Stage::start());
+    for (key, expected) in [("ends", 20 * 41), ("missed", 0), ("unread", 0)] {
+        assert_eq!(report[key], expected, "{key} in {report}");
+    }
+    assert_eq!(report["reopened_by_second"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_crowd_whose_sockets_are_closed_comes_back_and_misses_nothing() {
+    let report = crowd(&Stage::with_log(Flaw::ClosesSockets));
+    for (key, expected) in [("ends", 20 * 41), ("missed", 0), ("unread", 0)] {
+        assert_eq!(report[key], expected, "{key} in {report}");
+    }
+    let seconds = report["reopened_by_second"].as_array().expect("counts");
+    let reopened: u64 = seconds.iter().filter_map(Value::as_u64).sum();
+    assert_eq!(reopened, 20, "{report}");
+}
+
+#[test]
+fn a_crowd_finds_what_one_socket_missed() {
+    let report = crowd(&Stage::with_log(Flaw::SkipsOnce));
+    assert_eq!(report["missed"], 1, "{report}");
 }

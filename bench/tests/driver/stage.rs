@@ -19,7 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use protocol::{MaxN, Submission, unix_us};
+use protocol::{JobContext, MaxN, Submission, TraceParent};
 use queue::{Roles, Submitter};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime, sync::broadcast};
@@ -61,10 +61,11 @@ impl Stage {
                     listener,
                     reader,
                     sockets,
+                    websocket::Metrics::default(),
                     |sockets| sockets.merge(fib),
                     shutdown.clone()
                 ),
-                calculator::run(worker, calculator, shutdown),
+                calculator::run(worker, calculator, calculator::Metrics::default(), shutdown),
             );
             served.expect("a server");
         })
@@ -119,7 +120,7 @@ async fn submit(State(submitter): State<Submitter>, headers: HeaderMap, body: By
         .and_then(|value| value.to_str().ok());
     let job = Submission::parse(content_type, &body, MaxN::default())
         .expect("a valid submission")
-        .into_job(unix_us());
+        .into_job(JobContext::now(TraceParent::random()));
     let outcome = submitter.submit(&job).await;
     daemon::response(protocol::Response::to_submission(&job, outcome))
 }

@@ -1,5 +1,5 @@
-//! What every process of fibwire needs: logging, HTTP within limits, health checks, and ending when
-//! told to. It knows neither the queue nor the arithmetic.
+//! What every process of fibwire needs: logging, HTTP within limits, health checks, metrics, and ending
+//! when told to. It knows neither the queue nor the arithmetic.
 
 mod connection;
 mod exit;
@@ -7,6 +7,7 @@ mod files;
 pub mod health;
 mod http;
 mod logging;
+pub mod metrics;
 mod termination;
 
 pub use exit::exit_code;

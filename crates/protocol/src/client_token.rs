@@ -85,6 +85,6 @@ mod tests {
     #[test]
     fn a_token_does_not_show_in_debug_output() {
         let token: ClientToken = "0123456789abcdef".parse().unwrap();
-        assert!(!format!("{token:?}").contains("0123456789abcdef"));
+        assert_eq!(format!("{token:?}"), "ClientToken(…)");
     }
 }

@@ -350,4 +350,23 @@ mod tests {
         let text = "00000000-0000-0000-0000-000000000000.progress.2500";
         assert_eq!(every_event()[2].message_id().to_string(), text);
     }
+
+    #[test]
+    fn a_value_is_long_above_a_mebibyte_and_its_parts_are_half_as_long() {
+        assert_eq!((LONG_DIGITS, PART_DIGITS), (1_048_576, 524_288));
+    }
+
+    #[test]
+    fn results_and_failures_are_ends_and_nothing_else_is() {
+        let ends: Vec<_> = Kind::iter().filter(|kind| kind.is_end()).collect();
+        assert_eq!(ends, [Kind::Result, Kind::Failed]);
+        let id = Uuid::from_u128(7);
+        let message_id = |kind| MessageId {
+            job: id,
+            kind,
+            index: 0,
+        };
+        assert!(Kind::iter().all(|kind| message_id(kind).is_end() == kind.is_end()));
+        assert_eq!(message_id(Kind::Result).job(), id);
+    }
 }

@@ -1,30 +1,69 @@
 //! A unit of work, as the queue holds it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Audience, ClientToken};
+use crate::{Audience, ClientToken, JobContext, TraceParent, json};
 
 /// The largest n of a small job. A job with a larger n goes to the large lane.
 pub const LARGE_N: u64 = 1_000_000;
 
 /// A request to compute F(`n`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// Identifies the job in the answer to its sender, in its events, and when it is sent again.
     pub id: Uuid,
     /// Which Fibonacci number to compute.
     pub n: u64,
     /// The private channel that the sender chose. Without one the result is public.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientToken>,
-    /// When the job was accepted, in microseconds since the Unix epoch.
-    pub accepted_us: u64,
+    /// When the job was accepted, and the trace that it belongs to.
+    pub context: JobContext,
+}
+
+/// The payload of a job's message. The rest of the job travels next to it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Payload {
+    id: Uuid,
+    n: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client: Option<ClientToken>,
+    accepted_us: u64,
 }
 
 impl Job {
+    /// The job as it is submitted: JSON, without its `traceparent`, which travels in a header of that
+    /// name.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let payload = Payload {
+            id: self.id,
+            n: self.n,
+            client: self.client.clone(),
+            accepted_us: self.context.accepted_us,
+        };
+        json::encode(&payload).into()
+    }
+
+    /// The job that [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    ///
+    /// If the payload is not a job.
+    pub fn decode(payload: &[u8], traceparent: TraceParent) -> Result<Self, serde_json::Error> {
+        let payload: Payload = serde_json::from_slice(payload)?;
+        Ok(Self {
+            id: payload.id,
+            n: payload.n,
+            client: payload.client,
+            context: JobContext {
+                accepted_us: payload.accepted_us,
+                traceparent,
+            },
+        })
+    }
+
     /// The lane that this job belongs to.
     #[must_use]
     pub fn lane(&self) -> Lane {
@@ -67,19 +106,6 @@ impl Lane {
     }
 }
 
-/// The current time in microseconds since the Unix epoch.
-///
-/// # Panics
-///
-/// If the system's clock is set to a time before 1970.
-#[must_use]
-pub fn unix_us() -> u64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("the clock shows a time after 1970");
-    u64::try_from(since_epoch.as_micros()).expect("64 bits last for 580 000 years")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,7 +115,7 @@ mod tests {
             id: Uuid::nil(),
             n,
             client: None,
-            accepted_us: 7,
+            context: JobContext::now(TraceParent::random()),
         }
     }
 
@@ -109,8 +135,13 @@ mod tests {
                 ..job(u64::MAX)
             },
         ] {
-            let encoded = crate::to_json(&job);
-            assert_eq!(serde_json::from_slice::<Job>(&encoded).unwrap(), job);
+            let decoded = Job::decode(&job.encode(), job.context.traceparent);
+            assert_eq!(decoded.unwrap(), job);
         }
+    }
+
+    #[test]
+    fn the_names_of_the_lanes_are_those_in_the_queue() {
+        assert_eq!(Lane::ALL.map(Lane::name), ["small", "large"]);
     }
 }

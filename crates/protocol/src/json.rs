@@ -8,6 +8,6 @@ use serde::Serialize;
 ///
 /// If `value` has no JSON form, such as a map whose keys are not strings. No type of this crate
 /// contains one.
-pub fn encode(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("the type has a JSON form")
 }

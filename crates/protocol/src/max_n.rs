@@ -59,4 +59,9 @@ mod tests {
             assert_eq!(text.parse::<MaxN>(), Err(InvalidMaxN), "{text}");
         }
     }
+
+    #[test]
+    fn a_limit_reads_as_it_was_written() {
+        assert_eq!("1000".parse::<MaxN>().unwrap().to_string(), "1000");
+    }
 }

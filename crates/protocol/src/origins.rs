@@ -231,4 +231,16 @@ mod tests {
             assert!(text.parse::<Origins>().is_err(), "{text}");
         }
     }
+
+    #[test]
+    fn a_source_that_is_not_allowed_gets_403() {
+        let mut headers = HeaderMap::new();
+        let check = |headers: &HeaderMap| Origins::default().check(&Source::of(headers));
+        assert!(check(&headers).is_ok());
+        headers.insert(
+            header::ORIGIN,
+            HeaderValue::from_static("https://evil.example"),
+        );
+        assert_eq!(check(&headers).unwrap_err().status(), StatusCode::FORBIDDEN);
+    }
 }

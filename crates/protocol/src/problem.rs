@@ -131,4 +131,34 @@ mod tests {
             })
         );
     }
+
+    #[test]
+    fn each_status_has_a_sentence_of_its_own() {
+        let known = [
+            StatusCode::NOT_FOUND,
+            StatusCode::METHOD_NOT_ALLOWED,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::BAD_REQUEST,
+            StatusCode::INTERNAL_SERVER_ERROR,
+        ];
+        let details = known.map(|status| Problem::of_status(status).detail);
+        let distinct: std::collections::HashSet<_> = details.iter().collect();
+        assert_eq!(distinct.len(), known.len(), "{details:?}");
+    }
+
+    #[test]
+    fn a_refusal_that_passes_says_when_to_come_back() {
+        for problem in [
+            Problem::queue_full(),
+            Problem::queue_unreachable(),
+            Problem::disk_full(),
+        ] {
+            assert_eq!(problem.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(problem.retry_after(), Some(QUEUE_RETRY_AFTER_S));
+        }
+        assert_eq!(
+            Problem::of_status(StatusCode::NOT_FOUND).retry_after(),
+            None
+        );
+    }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::{ClientToken, Job, MaxN, Problem};
+use crate::{ClientToken, Job, JobContext, MaxN, Problem};
 
 /// The longest body in bytes.
 pub const BODY_LIMIT: usize = 1024;
@@ -48,15 +48,15 @@ impl Submission {
         }
     }
 
-    /// The job that the sender asks for, accepted at the given time (microseconds since the Unix
-    /// epoch). A job whose sender chose no id gets one that is made from the current time.
+    /// The job that the sender asks for. A job whose sender chose no id gets one that is made from the
+    /// current time.
     #[must_use]
-    pub fn into_job(self, accepted_us: u64) -> Job {
+    pub fn into_job(self, context: JobContext) -> Job {
         Job {
             id: self.id.unwrap_or_else(Uuid::now_v7),
             n: self.n,
             client: self.client,
-            accepted_us,
+            context,
         }
     }
 
@@ -166,6 +166,7 @@ fn wrong(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TraceParent;
 
     const JSON: Option<&str> = Some("application/json");
     const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
@@ -313,7 +314,7 @@ mod tests {
             client: None,
             id: None,
         }
-        .into_job(0);
+        .into_job(JobContext::now(TraceParent::random()));
         assert_eq!(job.id.get_version_num(), 7);
     }
 }

@@ -1,10 +1,11 @@
 //! Properties of the parsers, on random input. `make fuzz` runs them for longer.
 
+use std::num::{NonZeroU64, NonZeroU128};
+
 use proptest::prelude::*;
 use protocol::{
-    BODY_LIMIT, ClientToken, Event, Job, MaxN, Submission,
+    BODY_LIMIT, ClientToken, Event, Job, JobContext, MaxN, Submission, TraceParent,
     event::{self, Body, Kind, Timings},
-    to_json,
 };
 use uuid::Uuid;
 
@@ -100,7 +101,7 @@ proptest! {
             Ok(submission) => {
                 prop_assert!(submission.n <= max_n.get());
                 prop_assert!(body.len() <= BODY_LIMIT);
-                let job = submission.clone().into_job(7);
+                let job = submission.clone().into_job(JobContext::now(TraceParent::random()));
                 prop_assert_eq!((job.n, &job.client), (submission.n, &submission.client));
                 prop_assert!(submission.id.is_none_or(|id| id == job.id));
             }
@@ -123,8 +124,9 @@ proptest! {
 
     #[test]
     fn a_job_is_the_same_after_the_wire(id: u128, n: u64, client in token(), accepted_us: u64) {
-        let job = Job { id: Uuid::from_u128(id), n, client, accepted_us };
-        prop_assert_eq!(serde_json::from_slice::<Job>(&to_json(&job)).unwrap(), job);
+        let context = JobContext { accepted_us, traceparent: TraceParent::random() };
+        let job = Job { id: Uuid::from_u128(id), n, client, context };
+        prop_assert_eq!(Job::decode(&job.encode(), context.traceparent).unwrap(), job);
     }
 
     #[test]
@@ -143,6 +145,20 @@ proptest! {
             let has_place = message.starts_with(br#"{"seq":7,"#);
             prop_assert!(has_place);
             prop_assert!(serde_json::from_slice::<serde_json::Value>(&payload).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_traceparent_is_the_same_after_the_wire(trace_id: NonZeroU128, parent_id: NonZeroU64, sampled: bool) {
+        let parent = TraceParent::new(trace_id, parent_id, sampled);
+        prop_assert_eq!(parent.to_string().parse(), Ok(parent));
+        prop_assert_eq!(TraceParent::from_bytes(parent.to_bytes()), Some(parent));
+    }
+
+    #[test]
+    fn any_text_that_is_a_traceparent_begins_as_one(text in "\\PC{0,70}|[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,3}") {
+        if let Ok(parent) = text.parse::<TraceParent>() {
+            prop_assert_eq!(&text[2..53], &parent.to_string()[2..53]);
         }
     }
 

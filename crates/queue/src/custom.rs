@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, fmt, num::NonZeroUsize, sync::Arc};
 
-use protocol::{Audience, Event, Job, Lane, event::InvalidEvent};
+use protocol::{Audience, Event, Job, JobContext, Lane, event::InvalidEvent};
 
 pub use crate::log::{Answer, Held, History, Next, Retention};
 use crate::{
@@ -28,6 +28,7 @@ pub trait Backend: fmt::Debug + Send + Sync {
         &'a self,
         audience: &'a Audience,
         event: &'a Event,
+        context: JobContext,
     ) -> Answer<'a, Result<(), PublishError>>;
 }
 
@@ -84,13 +85,20 @@ impl Feed {
         self.0.connect(held, start)
     }
 
-    /// Appends an event as it was published.
+    /// Appends an event as it was published, with its context if it has one.
     ///
     /// # Errors
     ///
     /// If the payload is not an event.
-    pub fn append(&self, seq: u64, audience: Audience, payload: &[u8]) -> Result<(), InvalidEvent> {
-        self.0.append(Entry::parse(seq, audience, payload)?);
+    pub fn append(
+        &self,
+        seq: u64,
+        audience: Audience,
+        context: Option<JobContext>,
+        payload: &[u8],
+    ) -> Result<(), InvalidEvent> {
+        self.0
+            .append(Entry::parse(seq, audience, context, payload)?);
         Ok(())
     }
 

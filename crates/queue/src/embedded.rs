@@ -26,12 +26,13 @@ mod writer;
 
 use std::{path::Path, sync::Arc};
 
-use protocol::{Audience, Event, Job, Lane, unix_us};
+use protocol::{Audience, Event, Job, JobContext, Lane, unix_us};
 
 use crate::{
     Driver,
     error::SubmitError,
     log::{Log, Retention},
+    stored::Stored,
     taken::Taken,
 };
 pub use directory::OpenError;
@@ -92,7 +93,7 @@ impl Queue {
         Ok((queue, driver))
     }
 
-    pub(crate) async fn submit(&self, job: &Job) -> Result<(), SubmitError> {
+    pub(crate) async fn submit(&self, job: &Job) -> Result<Stored, SubmitError> {
         match &self.backing {
             Backing::Memory(memory) => memory.submit(job, &self.lanes),
             Backing::Disk(disk) => disk.submit(job).await,
@@ -106,11 +107,21 @@ impl Queue {
         }
     }
 
-    pub(crate) async fn publish(&self, audience: &Audience, event: &Event) {
+    pub(crate) async fn publish(
+        &self,
+        audience: &Audience,
+        event: &Event,
+        context: JobContext,
+    ) -> Stored {
         match &self.backing {
-            Backing::Memory(memory) => memory.publish(audience, event, &self.log),
-            Backing::Disk(disk) => disk.publish(audience, event).await,
+            Backing::Memory(memory) => memory.publish(audience, event, context, &self.log),
+            Backing::Disk(disk) => disk.publish(audience, event, context).await,
         }
+    }
+
+    /// What each lane holds.
+    pub(crate) fn holding(&self) -> Arc<Lanes> {
+        Arc::clone(&self.lanes)
     }
 
     pub(crate) fn log(&self) -> &Log {
@@ -162,7 +173,7 @@ impl Acker {
             disk.done(held.job.id).await;
         }
         if let Some(held) = self.held.take() {
-            self.queue.lanes.lane(held.job.lane()).leave();
+            self.queue.lanes.lane(held.job.lane()).end(&held);
         }
     }
 }

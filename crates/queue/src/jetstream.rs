@@ -4,6 +4,7 @@
 //! that reads it, again after every connect, so that any service may start first and a queue that
 //! lost its disk heals.
 
+mod headers;
 #[cfg(feature = "worker")]
 mod jobs;
 mod link;
@@ -11,6 +12,8 @@ mod options;
 mod publisher;
 #[cfg(feature = "reader")]
 mod results;
+#[cfg(any(feature = "worker", feature = "reader"))]
+mod sampled;
 mod subjects;
 #[cfg(feature = "submitter")]
 mod submitter;
@@ -22,6 +25,7 @@ mod worker;
 pub use async_nats::ConnectError;
 #[cfg(feature = "worker")]
 pub(crate) use jobs::{Acker, Jobs};
+pub(crate) use link::Connections;
 pub use options::JetStreamOptions;
 #[cfg(feature = "reader")]
 pub(crate) use results::read;

@@ -14,6 +14,8 @@
 //! A constructor returns a role together with its [`Driver`], which does what has to go on in the
 //! background. Whoever calls the constructor runs the driver and ends it by dropping it.
 //!
+//! A role measures what it does, and its `register` shows that to whoever asks its registry.
+//!
 //! The files of the roles use those of the kinds, and never the other way round.
 
 #![cfg_attr(
@@ -46,10 +48,12 @@ mod jetstream;
 mod limits;
 #[cfg(feature = "reader")]
 mod log;
+pub mod metrics;
 #[cfg(feature = "reader")]
 mod reader;
 #[cfg(feature = "embedded")]
 mod roles;
+mod stored;
 #[cfg(feature = "submitter")]
 mod submitter;
 #[cfg(feature = "worker")]

@@ -5,21 +5,26 @@
 
 mod cursor;
 mod entry;
+mod figures;
 mod history;
+mod places;
 #[cfg(test)]
 mod properties;
 mod retention;
 mod tail;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc};
 
 use parking_lot::Mutex;
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 use protocol::{Audience, event::Kind};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 
 pub use cursor::{Cursor, Item};
 pub use entry::Entry;
+use figures::Figures;
 pub use history::{Answer, Held, History, Next};
+use places::Places;
 pub use retention::Retention;
 pub(crate) use retention::{MAX_AGE, MAX_BYTES};
 use tail::Tail;
@@ -32,6 +37,7 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) struct Log {
     tail: Arc<Mutex<Tail>>,
     history: Option<Arc<dyn History>>,
+    places: Places,
 }
 
 impl Log {
@@ -40,6 +46,7 @@ impl Log {
         let log = Self {
             tail: Arc::new(Mutex::new(Tail::new(retention))),
             history: None,
+            places: Places::default(),
         };
         log.begin(seq);
         log
@@ -51,6 +58,7 @@ impl Log {
         Self {
             tail: Arc::new(Mutex::new(Tail::new(retention))),
             history: Some(history),
+            places: Places::default(),
         }
     }
 
@@ -64,6 +72,7 @@ impl Log {
         Cursor::new(
             Arc::clone(&self.tail),
             self.history.clone(),
+            &self.places,
             audiences,
             wanted,
             since,
@@ -104,6 +113,26 @@ impl Log {
     }
 }
 
+impl Collector for Log {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (end, tail_events, tail_bytes) = {
+            let tail = self.tail.lock();
+            (tail.end(), tail.events(), tail.bytes())
+        };
+        let figures = Figures {
+            lag: self.places.lag(end.unwrap_or_default()),
+            tail_events,
+            tail_bytes,
+            log_bytes: match &self.history {
+                Some(history) => history.bytes(),
+                None => Some(tail_bytes as u64),
+            },
+            log_limit_bytes: MAX_BYTES,
+        };
+        figures.encode(encoder)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -132,6 +161,7 @@ mod tests {
             seq,
             kind: Kind::Result,
             audience,
+            context: None,
             message: "x".into(),
         }
     }

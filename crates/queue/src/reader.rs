@@ -1,5 +1,6 @@
 //! The role of the websocket service: it reads events and can do nothing else.
 
+use prometheus_client::registry::Registry;
 use protocol::{Audience, event::Kind};
 
 use crate::log::{Cursor, Log};
@@ -11,7 +12,11 @@ use crate::{
 
 /// Reads the events of the last ten minutes, through any number of cursors.
 #[derive(Debug, Clone)]
-pub struct Reader(Log);
+pub struct Reader {
+    log: Log,
+    #[cfg(feature = "jetstream")]
+    connections: Option<jetstream::Connections>,
+}
 
 /// The log has not found its own end yet, so a cursor that starts "from now on" could miss an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,13 +32,27 @@ impl Reader {
     /// If `options` can never lead to a connection, such as an invalid address.
     #[cfg(feature = "jetstream")]
     pub async fn connect(options: &JetStreamOptions) -> Result<(Self, Driver), ConnectError> {
-        let (log, driver) = jetstream::read(options).await?;
-        Ok((Self(log), driver))
+        let (log, connections, driver) = jetstream::read(options).await?;
+        let connections = Some(connections);
+        Ok((Self { log, connections }, driver))
+    }
+
+    /// Shows in `registry` what the log holds and how far its readers are.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(self.log.clone()));
+        #[cfg(feature = "jetstream")]
+        if let Some(connections) = &self.connections {
+            registry.register_collector(Box::new(connections.clone()));
+        }
     }
 
     #[cfg(any(feature = "embedded", feature = "custom"))]
     pub(crate) fn of(log: Log) -> Self {
-        Self(log)
+        Self {
+            log,
+            #[cfg(feature = "jetstream")]
+            connections: None,
+        }
     }
 
     /// A cursor over the events that are for `audiences` and of a `wanted` kind. It starts after the
@@ -48,6 +67,6 @@ impl Reader {
         wanted: fn(Kind) -> bool,
         since: Option<u64>,
     ) -> Result<Cursor, NotReady> {
-        self.0.cursor(audiences, wanted, since).ok_or(NotReady)
+        self.log.cursor(audiences, wanted, since).ok_or(NotReady)
     }
 }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::{Driver, OpenError, Reader, Submitter, Worker, embedded};
+use prometheus_client::registry::Registry;
+
+use crate::{Driver, OpenError, Reader, Submitter, Worker, embedded, metrics::Duplicates};
 
 /// The three roles over one queue within this process, and the driver of all of them.
 #[derive(Debug)]
@@ -42,11 +44,20 @@ impl Roles {
         embedded::Queue::on_disk(directory).map(Self::of)
     }
 
+    /// Shows in `registry` what the roles measure and what the queue holds.
+    pub fn register(&self, registry: &mut Registry) {
+        // It shares the family of the duplicates with the worker.
+        self.submitter.metrics.register(registry);
+        self.worker.register(registry);
+        self.reader.register(registry);
+    }
+
     fn of((queue, driver): (embedded::Queue, Driver)) -> Self {
+        let duplicates = Duplicates::default();
         Self {
-            submitter: Submitter::embedded(queue.clone()),
+            submitter: Submitter::embedded(queue.clone(), &duplicates),
             reader: Reader::of(queue.log().clone()),
-            worker: Worker::embedded(queue),
+            worker: Worker::embedded(queue, &duplicates),
             driver,
         }
     }

@@ -2,22 +2,31 @@
 
 use std::{error::Error, sync::Arc};
 
+use prometheus_client::registry::Registry;
 use protocol::Job;
+use tokio::time::Instant;
 
 #[cfg(feature = "custom")]
 use crate::custom;
 #[cfg(feature = "embedded")]
 use crate::embedded;
-use crate::error::SubmitError;
 #[cfg(feature = "jetstream")]
 use crate::{
     Driver,
     jetstream::{self, ConnectError, JetStreamOptions},
 };
+use crate::{
+    error::SubmitError,
+    metrics::{self, Duplicates},
+};
 
 /// Submits jobs. Clones share one connection.
 #[derive(Debug, Clone)]
-pub struct Submitter(Kind);
+pub struct Submitter {
+    kind: Kind,
+    /// Shared, because a server clones the submitter for each request.
+    pub(crate) metrics: Arc<metrics::Submitter>,
+}
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -39,19 +48,41 @@ impl Submitter {
     #[cfg(feature = "jetstream")]
     pub async fn connect(options: &JetStreamOptions) -> Result<(Self, Driver), ConnectError> {
         let (submitter, driver) = jetstream::Submitter::connect(options).await?;
-        Ok((Self(Kind::JetStream(Arc::new(submitter))), driver))
+        let kind = Kind::JetStream(Arc::new(submitter));
+        Ok((Self::of(kind, &Duplicates::default()), driver))
     }
 
     #[cfg(feature = "embedded")]
-    pub(crate) fn embedded(queue: embedded::Queue) -> Self {
-        Self(Kind::Embedded(queue))
+    pub(crate) fn embedded(queue: embedded::Queue, duplicates: &Duplicates) -> Self {
+        Self::of(Kind::Embedded(queue), duplicates)
     }
 
     /// A submitter over a queue of another kind.
     #[cfg(feature = "custom")]
     #[must_use]
     pub fn custom(backend: Arc<dyn custom::Backend>) -> Self {
-        Self(Kind::Custom(backend))
+        Self::of(Kind::Custom(backend), &Duplicates::default())
+    }
+
+    fn of(kind: Kind, duplicates: &Duplicates) -> Self {
+        let metrics = Arc::new(metrics::Submitter::new(duplicates));
+        Self { kind, metrics }
+    }
+
+    /// Shows in `registry` what the submitter measures.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+        self.metrics.duplicates.register(registry);
+        match &self.kind {
+            #[cfg(feature = "jetstream")]
+            Kind::JetStream(submitter) => {
+                registry.register_collector(Box::new(submitter.connections()));
+            }
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(_) => {}
+            #[cfg(feature = "custom")]
+            Kind::Custom(_) => {}
+        }
     }
 
     /// Submits a job and returns once the queue has it: on disk, unless it is a queue in memory.
@@ -64,17 +95,27 @@ impl Submitter {
     ///
     /// [`SubmitError`], within 1.5 seconds.
     pub async fn submit(&self, job: &Job) -> Result<(), SubmitError> {
-        let submitted = match &self.0 {
+        let start = Instant::now();
+        let submitted = match &self.kind {
             #[cfg(feature = "jetstream")]
             Kind::JetStream(submitter) => submitter.submit(job).await,
             #[cfg(feature = "embedded")]
             Kind::Embedded(queue) => queue.submit(job).await,
             #[cfg(feature = "custom")]
-            Kind::Custom(backend) => backend.submit(job).await,
+            Kind::Custom(backend) => backend
+                .submit(job)
+                .await
+                .map(|()| crate::stored::Stored::New),
         };
-        if let Err(error) = &submitted {
-            tracing::warn!(error = error as &dyn Error, id = %job.id, "job refused");
+        match submitted {
+            Ok(stored) => {
+                self.metrics.submitted(start.elapsed(), stored);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn Error, id = %job.id, "job refused");
+                Err(error)
+            }
         }
-        submitted
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{convert::Infallible, num::NonZeroUsize, sync::Arc};
 
-use protocol::{Audience, Event, Job, Lane};
+use prometheus_client::registry::Registry;
+use protocol::{Audience, Event, Job, JobContext, Lane};
+use tokio::time::Instant;
 
 #[cfg(feature = "custom")]
 use crate::custom;
@@ -13,11 +15,18 @@ use crate::{
     Driver,
     jetstream::{self, ConnectError, JetStreamOptions},
 };
-use crate::{error::PublishError, taken::Taken};
+use crate::{
+    error::PublishError,
+    metrics::{self, Duplicates, Shown},
+    taken::Taken,
+};
 
 /// Takes jobs and publishes events. Clones share one connection.
 #[derive(Debug, Clone)]
-pub struct Worker(Kind);
+pub struct Worker {
+    kind: Kind,
+    pub(crate) metrics: metrics::Worker,
+}
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -38,37 +47,69 @@ impl Worker {
     /// If `options` can never lead to a connection, such as an invalid address.
     #[cfg(feature = "jetstream")]
     pub async fn connect(options: &JetStreamOptions) -> Result<(Self, Driver), ConnectError> {
-        let (worker, driver) = jetstream::Worker::connect(options).await?;
-        Ok((Self(Kind::JetStream(Arc::new(worker))), driver))
+        let metrics = metrics::Worker::new(&Duplicates::default());
+        let malformed_jobs = metrics.malformed_jobs.clone();
+        let (worker, driver) = jetstream::Worker::connect(options, malformed_jobs).await?;
+        let kind = Kind::JetStream(Arc::new(worker));
+        Ok((Self { kind, metrics }, driver))
     }
 
     #[cfg(feature = "embedded")]
-    pub(crate) fn embedded(queue: embedded::Queue) -> Self {
-        Self(Kind::Embedded(queue))
+    pub(crate) fn embedded(queue: embedded::Queue, duplicates: &Duplicates) -> Self {
+        Self {
+            kind: Kind::Embedded(queue),
+            metrics: metrics::Worker::new(duplicates),
+        }
     }
 
     /// A worker over a queue of another kind.
     #[cfg(feature = "custom")]
     #[must_use]
     pub fn custom(backend: Arc<dyn custom::Backend>) -> Self {
-        Self(Kind::Custom(backend))
+        Self {
+            kind: Kind::Custom(backend),
+            metrics: metrics::Worker::new(&Duplicates::default()),
+        }
+    }
+
+    /// Shows in `registry` what the worker measures, and what the queue holds, as long as that is known.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+        self.metrics.duplicates.register(registry);
+        match &self.kind {
+            #[cfg(feature = "jetstream")]
+            Kind::JetStream(worker) => {
+                registry.register_collector(Box::new(worker.connections()));
+                registry.register_collector(Box::new(Shown(worker.holding())));
+            }
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(queue) => {
+                registry.register_collector(Box::new(Shown(queue.holding())));
+            }
+            #[cfg(feature = "custom")]
+            Kind::Custom(_) => {}
+        }
     }
 
     /// The jobs of one lane, for one loop that takes them.
     #[must_use]
     pub fn jobs(&self, lane: Lane) -> Jobs {
-        Jobs(match &self.0 {
+        let kind = match &self.kind {
             #[cfg(feature = "jetstream")]
             Kind::JetStream(worker) => JobsKind::JetStream(Box::new(worker.jobs(lane))),
             #[cfg(feature = "embedded")]
             Kind::Embedded(queue) => JobsKind::Embedded(queue.jobs(lane)),
             #[cfg(feature = "custom")]
             Kind::Custom(backend) => JobsKind::Custom(Arc::clone(backend), lane),
-        })
+        };
+        Jobs {
+            kind,
+            metrics: self.metrics.clone(),
+        }
     }
 
     /// Publishes an event and returns once the log has stored it, however long that takes. An event
-    /// that is published twice is stored once.
+    /// that is published twice is stored once. `context` travels with it to the readers.
     ///
     /// Not cancel safe: if the future is dropped, the event may or may not be stored. It is safe to
     /// publish it again.
@@ -76,24 +117,35 @@ impl Worker {
     /// # Errors
     ///
     /// [`PublishError`] if trying again cannot help.
-    pub async fn publish(&self, audience: &Audience, event: &Event) -> Result<(), PublishError> {
-        match &self.0 {
+    pub async fn publish(
+        &self,
+        audience: &Audience,
+        event: &Event,
+        context: JobContext,
+    ) -> Result<(), PublishError> {
+        let start = Instant::now();
+        let stored = match &self.kind {
             #[cfg(feature = "jetstream")]
-            Kind::JetStream(worker) => worker.publish(audience, event).await,
+            Kind::JetStream(worker) => worker.publish(audience, event, context).await?,
             #[cfg(feature = "embedded")]
-            Kind::Embedded(queue) => {
-                queue.publish(audience, event).await;
-                Ok(())
-            }
+            Kind::Embedded(queue) => queue.publish(audience, event, context).await,
             #[cfg(feature = "custom")]
-            Kind::Custom(backend) => backend.publish(audience, event).await,
-        }
+            Kind::Custom(backend) => {
+                backend.publish(audience, event, context).await?;
+                crate::stored::Stored::New
+            }
+        };
+        self.metrics.published(start.elapsed(), stored);
+        Ok(())
     }
 }
 
 /// The jobs of one lane.
 #[derive(Debug)]
-pub struct Jobs(JobsKind);
+pub struct Jobs {
+    kind: JobsKind,
+    metrics: metrics::Worker,
+}
 
 #[derive(Debug)]
 enum JobsKind {
@@ -111,17 +163,20 @@ impl Jobs {
     ///
     /// Cancel safe: if the future is dropped, no job is lost.
     pub async fn take(&mut self, idle: NonZeroUsize) -> Delivery {
-        match &mut self.0 {
+        let metrics = &self.metrics;
+        match &mut self.kind {
             #[cfg(feature = "jetstream")]
-            JobsKind::JetStream(jobs) => Delivery::new(jobs.take(idle).await, |acker| {
+            JobsKind::JetStream(jobs) => Delivery::new(jobs.take(idle).await, metrics, |acker| {
                 Acker::JetStream(Box::new(acker))
             }),
             #[cfg(feature = "embedded")]
-            JobsKind::Embedded(jobs) => Delivery::new(jobs.take().await, Acker::Embedded),
+            JobsKind::Embedded(jobs) => Delivery::new(jobs.take().await, metrics, Acker::Embedded),
             #[cfg(feature = "custom")]
-            JobsKind::Custom(backend, lane) => {
-                Delivery::new(backend.take(*lane, idle).await.into(), Acker::Custom)
-            }
+            JobsKind::Custom(backend, lane) => Delivery::new(
+                backend.take(*lane, idle).await.into(),
+                metrics,
+                Acker::Custom,
+            ),
         }
     }
 }
@@ -148,7 +203,8 @@ enum Acker {
 }
 
 impl Delivery {
-    fn new<A>(taken: Taken<A>, acker: impl FnOnce(A) -> Acker) -> Self {
+    fn new<A>(taken: Taken<A>, metrics: &metrics::Worker, acker: impl FnOnce(A) -> Acker) -> Self {
+        metrics.taken(taken.job.lane(), taken.attempt);
         Self {
             job: taken.job,
             attempt: taken.attempt,

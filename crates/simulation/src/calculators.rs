@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use calculator::Config;
+use calculator::{Config, Metrics};
 use queue::{Worker, custom::Backend};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,7 @@ pub(crate) async fn run(
             machine,
             Worker::custom(Arc::new(link.clone())),
             CONFIG,
+            Metrics::default(),
             shutdown.clone(),
         ));
         let mut is_last = false;

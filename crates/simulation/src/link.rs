@@ -5,7 +5,7 @@ use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
-use protocol::{Audience, Event, Job, Lane};
+use protocol::{Audience, Event, Job, JobContext, Lane};
 use queue::{
     PublishError, SubmitError,
     custom::{Acker, Answer, Backend, TakenJob},
@@ -143,16 +143,18 @@ impl Backend for Link {
         &'a self,
         audience: &'a Audience,
         event: &'a Event,
+        context: JobContext,
     ) -> Answer<'a, Result<(), PublishError>> {
         if self.0.bug == Some(Bug::AckBeforeStored) {
             let (link, audience, event) = (self.clone(), audience.clone(), event.clone());
             tokio::spawn(async move {
-                let storing = link.until_answered(|| link.0.queue.publish(&audience, &event));
+                let storing =
+                    link.until_answered(|| link.0.queue.publish(&audience, &event, context));
                 link.0.crashed.run_until_cancelled(storing).await;
             });
             return Box::pin(async { Ok(()) });
         }
-        Box::pin(self.until_answered(|| self.0.queue.publish(audience, event)))
+        Box::pin(self.until_answered(move || self.0.queue.publish(audience, event, context)))
     }
 }
 

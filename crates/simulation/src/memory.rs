@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
-use protocol::{Audience, Event, Job, Lane};
+use protocol::{Audience, Event, Job, JobContext, Lane};
 use queue::{
     Cursor, Delivery, Item, PublishError, Reader, Roles, SubmitError, Submitter, Worker,
     custom::{Acker, Answer, Backend, Retention, TakenJob},
@@ -16,7 +16,7 @@ use queue::{
 use crate::{trace::Actor, truth::Truth};
 
 /// What an entry costs the log besides its message, in bytes.
-const ENTRY_OVERHEAD: usize = 192;
+const ENTRY_OVERHEAD: usize = 240;
 
 /// The embedded queue.
 #[derive(Debug)]
@@ -120,9 +120,10 @@ impl Backend for Memory {
         &'a self,
         audience: &'a Audience,
         event: &'a Event,
+        context: JobContext,
     ) -> Answer<'a, Result<(), PublishError>> {
-        Box::pin(async {
-            self.worker.publish(audience, event).await?;
+        Box::pin(async move {
+            self.worker.publish(audience, event, context).await?;
             self.audit(audience, event);
             Ok(())
         })

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::{
-    Audience, Event, Job, Lane,
+    Audience, Event, Job, JobContext, Lane,
     event::{self, MessageId},
 };
 use queue::{
@@ -84,6 +84,7 @@ impl Stored {
             seq: self.seq,
             kind,
             audience: self.audience,
+            context: Some(self.context),
             message,
         }
     }
@@ -94,6 +95,7 @@ impl Stored {
 pub(crate) struct Stored {
     pub(crate) seq: u64,
     pub(crate) audience: Audience,
+    pub(crate) context: JobContext,
     pub(crate) payload: Bytes,
 }
 
@@ -195,10 +197,11 @@ impl Server {
     }
 
     /// What the log would hold next, for a feed that does not wait for the disk.
-    fn guess(&self, audience: &Audience, event: &Event) -> Stored {
+    fn guess(&self, audience: &Audience, event: &Event, context: JobContext) -> Stored {
         Stored {
             seq: self.state.lock().last + 1,
             audience: audience.clone(),
+            context,
             payload: event.encode(),
         }
     }
@@ -223,7 +226,7 @@ impl Server {
         self.arrived[lane].notify_one();
     }
 
-    fn store_event(&self, audience: &Audience, event: &Event) {
+    fn store_event(&self, audience: &Audience, event: &Event, context: JobContext) {
         let mut state = self.state.lock();
         let is_new = state.published.insert(event.message_id());
         if !is_new && self.bug != Some(Bug::EventTwice) {
@@ -236,6 +239,7 @@ impl Server {
         state.log.push_back(Stored {
             seq,
             audience: audience.clone(),
+            context,
             payload,
         });
         if state.log.len() > self.max_events {
@@ -333,15 +337,16 @@ impl Backend for Client {
         &'a self,
         audience: &'a Audience,
         event: &'a Event,
+        context: JobContext,
     ) -> Answer<'a, Result<(), PublishError>> {
-        Box::pin(async {
+        Box::pin(async move {
             if self.0.bug == Some(Bug::TailBeforeStored) {
                 self.0
                     .rumours
-                    .send_replace(Some(self.0.guess(audience, event)));
+                    .send_replace(Some(self.0.guess(audience, event, context)));
                 pause_ms(RUMOUR_MS).await;
             }
-            self.0.store_event(audience, event);
+            self.0.store_event(audience, event, context);
             Ok(())
         })
     }

@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use websocket::Sockets;
+use websocket::{Metrics, Sockets};
 
 use crate::{
     chance::{Chance, pause, pause_ms},
@@ -135,7 +135,7 @@ impl Service {
             max_sockets: 1000,
         };
         let life = Life {
-            sockets: Sockets::new(reader.clone(), config, shutdown.clone()),
+            sockets: Sockets::new(reader.clone(), config, Metrics::default(), shutdown.clone()),
             reader,
             shutdown,
             over,
@@ -277,7 +277,12 @@ impl Follower {
             }
             position = position.max(stored.seq);
             self.feed
-                .append(stored.seq, stored.audience, &stored.payload)
+                .append(
+                    stored.seq,
+                    stored.audience,
+                    Some(stored.context),
+                    &stored.payload,
+                )
                 .expect("an event was encoded");
         }
     }

@@ -1,8 +1,11 @@
 //! A client that posts jobs, each until it is accepted, and some of them again.
 
-use std::sync::Arc;
+use std::{
+    num::{NonZeroU64, NonZeroU128},
+    sync::Arc,
+};
 
-use protocol::{Audience, Job, Submission};
+use protocol::{Audience, Job, JobContext, Submission, TraceParent};
 use queue::{Submitter, custom::Backend};
 use uuid::Uuid;
 
@@ -45,7 +48,7 @@ pub(crate) async fn run(
             client,
             id: Some(id),
         }
-        .into_job(clock.unix_us());
+        .into_job(context(id, clock));
         submit(&submitter, &truth, actor, &job).await;
         if chance.one_in(3) {
             pause_ms(chance.between(0, 20_000)).await;
@@ -63,7 +66,7 @@ pub(crate) async fn sentinel(truth: &Truth, queue: Arc<dyn Backend>, clock: Cloc
         client: None,
         id: Some(SENTINEL),
     }
-    .into_job(clock.unix_us());
+    .into_job(context(SENTINEL, clock));
     submit(&submitter, truth, Actor::World, &job).await;
 }
 
@@ -82,6 +85,15 @@ async fn submit(submitter: &Submitter, truth: &Truth, actor: Actor, job: &Job) {
             return truth.accepted(job.id);
         }
         pause_ms(500).await;
+    }
+}
+
+/// The context of a job that is accepted now. Its trace has the job's id, since nothing here may be random.
+fn context(id: Uuid, clock: Clock) -> JobContext {
+    let trace_id = NonZeroU128::new(id.as_u128()).expect("an id is not zero");
+    JobContext {
+        accepted_us: clock.unix_us(),
+        traceparent: TraceParent::new(trace_id, NonZeroU64::MIN, false),
     }
 }
 

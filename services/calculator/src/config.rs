@@ -29,6 +29,9 @@ pub struct Args {
     /// How jobs are computed.
     #[command(flatten)]
     pub config: Config,
+    /// Where metrics are served.
+    #[command(flatten)]
+    pub metrics: daemon::metrics::Options,
 }
 
 /// What the binary can do besides running the daemon.

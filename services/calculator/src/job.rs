@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Machine};
+use crate::{Config, Machine, Metrics, metrics::End};
 
 /// How many times a job may be attempted. If it is delivered once more, it ends without a value.
 const MAX_ATTEMPTS: u64 = 3;
@@ -36,6 +36,7 @@ pub(crate) struct Calculator {
     worker: Worker,
     machine: Arc<dyn Machine>,
     config: Config,
+    metrics: Metrics,
     /// One permit for each small job that may be computed at the same time.
     computing: Semaphore,
 }
@@ -56,11 +57,17 @@ enum Unfinished {
 }
 
 impl Calculator {
-    pub(crate) fn new(machine: Arc<dyn Machine>, worker: Worker, config: Config) -> Self {
+    pub(crate) fn new(
+        machine: Arc<dyn Machine>,
+        worker: Worker,
+        config: Config,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             worker,
             machine,
             config,
+            metrics,
             computing: Semaphore::new(config.threads.get()),
         }
     }
@@ -72,42 +79,58 @@ impl Calculator {
     /// Works on a job until all of its events are stored, and acknowledges it. On shutdown it
     /// gives the job back instead.
     pub(crate) async fn handle(&self, delivery: Delivery, shutdown: &CancellationToken) {
+        let lane = delivery.job.lane();
         let done = tokio::select! {
             biased;
             done = self.work(&delivery.job, delivery.attempt) => done,
             never = delivery.keep_in_progress() => match never {},
-            () = shutdown.cancelled() => return delivery.nak().await,
+            () = shutdown.cancelled() => {
+                self.metrics.ended(lane, End::Released);
+                return delivery.nak().await;
+            }
         };
         match done {
-            Ok(()) => delivery.ack().await,
+            Ok(end) => {
+                self.metrics.ended(lane, end);
+                delivery.ack().await;
+            }
             // The job is delivered again, and fails after the last attempt.
             Err(unfinished) => {
+                self.metrics.ended(lane, End::Unfinished);
                 tracing::error!(error = &unfinished as &dyn std::error::Error, id = %delivery.job.id, "job not finished");
             }
         }
     }
 
-    async fn work(&self, job: &Job, attempt: u64) -> Result<(), Unfinished> {
-        let queued_us = self.machine.unix_us().saturating_sub(job.accepted_us);
+    async fn work(&self, job: &Job, attempt: u64) -> Result<End, Unfinished> {
+        let queued_us = self
+            .machine
+            .unix_us()
+            .saturating_sub(job.context.accepted_us);
+        self.metrics
+            .taken(job.lane(), Duration::from_micros(queued_us));
         let taken = Instant::now();
         let outcome = self.outcome(job, attempt).await?;
+        let computed = taken.elapsed();
         let computed_us =
-            u64::try_from(taken.elapsed().as_micros()).expect("64 bits last for 580 000 years");
+            u64::try_from(computed.as_micros()).expect("64 bits last for 580 000 years");
         match outcome {
             Outcome::Value(value) => {
+                self.metrics.computed(job.lane(), computed);
                 tracing::debug!(id = %job.id, n = job.n, attempt, queued_us, computed_us, "job done");
                 let timings = Timings {
                     queued_us,
                     computed_us,
                 };
                 self.publish_value(job, &value, timings).await?;
+                Ok(End::Result)
             }
             Outcome::NoValue(reason) => {
                 tracing::warn!(id = %job.id, n = job.n, attempt, reason, "job failed");
                 self.publish(job, Body::Failed { reason }).await?;
+                Ok(End::Failed)
             }
         }
-        Ok(())
     }
 
     async fn outcome(&self, job: &Job, attempt: u64) -> Result<Outcome, Unfinished> {
@@ -247,6 +270,8 @@ impl Calculator {
             n: job.n,
             body,
         };
-        self.worker.publish(&job.audience(), &event).await
+        self.worker
+            .publish(&job.audience(), &event, job.context)
+            .await
     }
 }

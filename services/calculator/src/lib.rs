@@ -5,6 +5,7 @@ mod config;
 mod job;
 mod lane;
 mod machine;
+mod metrics;
 
 use std::sync::Arc;
 
@@ -17,20 +18,25 @@ use tokio_util::sync::CancellationToken;
 pub use config::{Args, Command, Config};
 use job::Calculator;
 pub use machine::Machine;
+pub use metrics::Metrics;
 
 /// The most connections for health checks at a time.
 const MAX_HEALTH_CONNECTIONS: usize = 4;
 
-/// Runs the service: a calculator on the queue that `args` name, with a health check.
+/// Runs the service: a calculator on the queue that `args` name, with a health check and metrics.
 ///
 /// # Errors
 ///
-/// If the queue's address is invalid or the address for health checks cannot be listened on.
+/// If the queue's address is invalid or one of the other addresses cannot be listened on.
 pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let (worker, driver) = Worker::connect(&args.queue).await.context("QUEUE_URL")?;
     let listener = TcpListener::bind(args.health_listen)
         .await
         .context("HEALTH_LISTEN")?;
+    let metrics_listener = args.metrics.bind().await?;
+    let mut registry = daemon::metrics::registry();
+    worker.register(&mut registry);
+    let counts = Metrics::new(&mut registry);
     let readiness = driver.readiness();
     let health = daemon::serve(
         listener,
@@ -38,18 +44,19 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
         MAX_HEALTH_CONNECTIONS,
         shutdown.clone(),
     );
+    let metrics = daemon::metrics::serve(metrics_listener, registry, shutdown.clone());
     tracing::info!("calculator started");
-    let work = run(worker, args.config, shutdown);
+    let work = run(worker, args.config, counts, shutdown);
     tokio::select! {
-        (health, ()) = async { tokio::join!(health, work) } => health,
+        (health, metrics, ()) = async { tokio::join!(health, metrics, work) } => health.and(metrics),
         stopped = driver.run() => Err(stopped.into()),
     }
 }
 
 /// Works on jobs until `shutdown`, then gives back those that are not done. The caller runs the driver of
 /// `worker`.
-pub async fn run(worker: Worker, config: Config, shutdown: CancellationToken) {
-    run_on(Arc::new(machine::Local), worker, config, shutdown).await;
+pub async fn run(worker: Worker, config: Config, metrics: Metrics, shutdown: CancellationToken) {
+    run_on(Arc::new(machine::Local), worker, config, metrics, shutdown).await;
 }
 
 /// The same as [`run`], on a given machine.
@@ -57,9 +64,10 @@ pub async fn run_on(
     machine: Arc<dyn Machine>,
     worker: Worker,
     config: Config,
+    metrics: Metrics,
     shutdown: CancellationToken,
 ) {
-    let calculator = Arc::new(Calculator::new(machine, worker, config));
+    let calculator = Arc::new(Calculator::new(machine, worker, config, metrics));
     let lanes = [
         (Lane::Small, lane::MAX_SMALL_JOBS),
         (Lane::Large, lane::MAX_LARGE_JOBS),

@@ -79,3 +79,19 @@ impl Drop for Stop {
         self.0.store(true, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_computation_whose_result_nobody_wants_stops() {
+        let (fraction, mut progress) = watch::channel(0.0);
+        let computing = Local.compute(400_000_000, NonZeroUsize::MIN, fraction);
+        progress.changed().await.expect("a computation");
+        drop(computing);
+        // Until the computation has let go of its end of the channel.
+        while progress.changed().await.is_ok() {}
+        assert!(*progress.borrow() < 0.9, "it went on to its end");
+    }
+}

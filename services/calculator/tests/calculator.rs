@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path, time::Duration};
 
-use calculator::Config;
-use protocol::{Audience, Event, Job, Lane, event::Body};
+use calculator::{Config, Metrics};
+use protocol::{Audience, Event, Job, JobContext, Lane, TraceParent, event::Body};
 use queue::{Cursor, Item, JetStreamOptions, Reader, Roles, Submitter, Worker};
 use testkit::{NatsServer, eventually, within};
 use tokio::task::JoinSet;
@@ -32,6 +32,7 @@ impl Stage {
         tasks.spawn(calculator::run(
             roles.worker.clone(),
             config,
+            Metrics::default(),
             shutdown.clone(),
         ));
         Self {
@@ -74,7 +75,7 @@ fn job(n: u64) -> Job {
         id: Uuid::now_v7(),
         n,
         client: None,
-        accepted_us: protocol::unix_us(),
+        context: JobContext::now(TraceParent::random()),
     }
 }
 
@@ -145,6 +146,22 @@ async fn a_quick_job_has_only_its_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_result_tells_how_long_its_job_waited_and_was_computed() {
+    let stage = Stage::start(CONFIG);
+    let mut cursor = stage.cursor();
+    let mut waiting = job(90);
+    waiting.context.accepted_us -= 5_000_000;
+    stage.submitter.submit(&waiting).await.unwrap();
+    let Body::Result { timings, .. } = next(&mut cursor).await.body else {
+        panic!("no result");
+    };
+    let seconds = 5_000_000..60_000_000;
+    assert!(seconds.contains(&timings.queued_us), "{timings:?}");
+    assert!(timings.computed_us < 5_000_000, "{timings:?}");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_result_is_previewed_and_comes_in_parts() {
     const N: u64 = 5_200_000;
     let stage = Stage::start(CONFIG);
@@ -198,6 +215,27 @@ async fn a_long_result_is_previewed_and_comes_in_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_value_of_just_a_mebibyte_comes_whole() {
+    let longest = (5_000_000..)
+        .find(|n| fibonacci::preview(n + 1).digits > 1024 * 1024)
+        .expect("a number with more digits");
+    let stage = Stage::start(CONFIG);
+    let mut cursor = stage.cursor();
+    stage.submit(longest).await;
+    loop {
+        match next(&mut cursor).await.body {
+            Body::Started { .. } | Body::Progress { .. } => {}
+            Body::Result { digits, value, .. } => {
+                assert_eq!((digits, value.unwrap().len()), (1024 * 1024, 1024 * 1024));
+                break;
+            }
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_small_job_does_not_wait_for_a_large_one() {
     let stage = Stage::start(CONFIG);
     let mut cursor = stage.cursor();
@@ -230,37 +268,70 @@ async fn what_does_not_fit_into_memory_fails_with_a_reason() {
     stage.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_delivered_a_fourth_time_fails_before_it_is_computed() {
+/// How a job ends that has been delivered so many times before.
+async fn end_after(deliveries: u64) -> Body {
     let Roles {
         submitter,
         worker,
         reader,
         driver: _driver,
     } = Roles::in_memory();
-    let job = Job {
-        id: Uuid::now_v7(),
-        n: 10,
-        client: None,
-        accepted_us: 1,
-    };
-    submitter.submit(&job).await.unwrap();
+    let job = job(10);
+    submitter.submit(&job).await.expect("room in the queue");
     let mut jobs = worker.jobs(Lane::Small);
-    for attempt in 1..=3 {
+    for attempt in 1..=deliveries {
         assert_eq!(jobs.take(NonZeroUsize::MIN).await.attempt, attempt);
     }
-    let mut cursor = reader.cursor(&[Audience::Public], |_| true, None).unwrap();
+    let mut cursor = reader
+        .cursor(&[Audience::Public], |_| true, None)
+        .expect("a reader that is ready");
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(calculator::run(worker, CONFIG, shutdown.clone()));
+    tasks.spawn(calculator::run(
+        worker,
+        CONFIG,
+        Metrics::default(),
+        shutdown.clone(),
+    ));
     let event = next(&mut cursor).await;
-    assert!(matches!(event.body, Body::Failed { .. }), "{event:?}");
     assert_eq!(event.id, job.id);
     shutdown.cancel();
     within("a calculator that has ended", tasks.join_next())
         .await
-        .unwrap()
-        .unwrap();
+        .expect("a task")
+        .expect("no panic");
+    event.body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_delivered_a_third_time_is_computed() {
+    let end = end_after(2).await;
+    assert!(matches!(end, Body::Result { .. }), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_delivered_a_fourth_time_fails_before_it_is_computed() {
+    let end = end_after(3).await;
+    assert!(matches!(end, Body::Failed { .. }), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_just_fits_into_memory_is_computed() {
+    let needed = fibonacci::memory_needed(1_000_000);
+    let stage = Stage::start(Config {
+        memory_limit_mib: needed.div_ceil(1024 * 1024),
+        ..CONFIG
+    });
+    let mut cursor = stage.cursor();
+    stage.submit(1_000_000).await;
+    loop {
+        match next(&mut cursor).await.body {
+            Body::Result { .. } => break,
+            Body::Failed { reason } => panic!("{reason}"),
+            _ => {}
+        }
+    }
+    stage.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -296,7 +367,12 @@ async fn a_job_longer_than_the_patience_of_the_queue_tells_its_progress_and_is_c
     }
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(calculator::run(worker, CONFIG, shutdown.clone()));
+    tasks.spawn(calculator::run(
+        worker,
+        CONFIG,
+        Metrics::default(),
+        shutdown.clone(),
+    ));
     eventually("a reader that is ready", async || {
         readiness.is_ready().then_some(())
     })

@@ -2,17 +2,17 @@
 
 use clap::Parser;
 use http::StatusCode;
-use protocol::{BODY_LIMIT, MaxN, Origins, Problem, Response, Source, Submission, unix_us};
+use protocol::{
+    BODY_LIMIT, JobContext, MaxN, Origins, Problem, Response, Source, Submission, TraceParent,
+};
 use pyo3::{
     exceptions::{PyOSError, PyValueError},
     prelude::*,
     types::PyBytes,
 };
 use queue::{JetStreamOptions, Submitter};
-use tokio::{
-    runtime::{self, Runtime},
-    task::AbortHandle,
-};
+use tokio::runtime::{self, Runtime};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How many threads serve the connection to the queue. Requests wait on their own threads.
 const RUNTIME_THREADS: usize = 1;
@@ -34,6 +34,8 @@ struct Config {
         default_value = ""
     )]
     allowed_origins: Origins,
+    #[command(flatten)]
+    metrics: daemon::metrics::Options,
 }
 
 /// Status, headers and body of an HTTP response.
@@ -42,9 +44,11 @@ type Answer<'py> = (u16, Vec<(&'static str, String)>, Bound<'py, PyBytes>);
 /// Submits jobs to the queue, over one connection.
 #[pyclass(frozen, module = "web._web")]
 struct Submissions {
+    /// Ends the driver of the submitter and the server of the metrics.
+    _shutdown: DropGuard,
     runtime: Runtime,
     submitter: Submitter,
-    driver: AbortHandle,
+    counts: daemon::metrics::Submissions,
     max_n: MaxN,
     allowed_origins: Origins,
 }
@@ -67,11 +71,25 @@ impl Submissions {
         let (submitter, driver) = runtime
             .block_on(Submitter::connect(&config.queue))
             .map_err(|error| PyValueError::new_err(format!("QUEUE_URL: {error}")))?;
-        let driver = runtime.spawn(driver.run()).abort_handle();
+        let listener = runtime
+            .block_on(config.metrics.bind())
+            .map_err(|error| PyOSError::new_err(format!("{error:#}")))?;
+        let mut registry = daemon::metrics::registry();
+        submitter.register(&mut registry);
+        let counts = daemon::metrics::Submissions::new(&mut registry);
+        let shutdown = CancellationToken::new();
+        runtime.spawn(shutdown.clone().run_until_cancelled_owned(driver.run()));
+        let metrics = daemon::metrics::serve(listener, registry, shutdown.clone());
+        runtime.spawn(async {
+            if let Err(error) = metrics.await {
+                tracing::error!(error = format!("{error:#}"), "metrics are no longer served");
+            }
+        });
         Ok(Self {
+            _shutdown: shutdown.drop_guard(),
             runtime,
             submitter,
-            driver,
+            counts,
             max_n: config.max_n,
             allowed_origins: config.allowed_origins,
         })
@@ -84,8 +102,13 @@ impl Submissions {
     }
 
     /// Checks a `POST /fib`, that is its body and the headers that say what the body is and which page
-    /// it is from, and submits its job. Answers within 2 seconds. Other Python threads run meanwhile.
-    #[pyo3(signature = (body, *, content_type, host, origin, sec_fetch_site))]
+    /// it is from, and submits its job as a part of the trace that `traceparent` names, or else of a new
+    /// one. Answers within 2 seconds. Other Python threads run meanwhile.
+    #[pyo3(signature = (body, *, content_type, host, origin, sec_fetch_site, traceparent))]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "they are keyword arguments to Python"
+    )]
     fn submit<'py>(
         &self,
         py: Python<'py>,
@@ -94,21 +117,32 @@ impl Submissions {
         host: Option<&str>,
         origin: Option<&str>,
         sec_fetch_site: Option<&str>,
+        traceparent: Option<&str>,
     ) -> Answer<'py> {
         let source = Source {
             host,
             origin,
             fetch_site: sec_fetch_site,
         };
+        let traceparent = traceparent.and_then(|text| text.parse().ok());
         let response = py.detach(|| match self.parse(&source, content_type, body) {
             Ok(submission) => {
-                let job = submission.into_job(unix_us());
+                let traceparent = traceparent.unwrap_or_else(TraceParent::random);
+                let job = submission.into_job(JobContext::now(traceparent));
                 let outcome = self.runtime.block_on(self.submitter.submit(&job));
                 Response::to_submission(&job, outcome)
             }
             Err(problem) => problem.into(),
         });
+        self.counts.count(response.status);
         answer(py, &response)
+    }
+
+    /// The problem of a `POST /fib` that is refused before it is read, because of its size.
+    fn refuse<'py>(&self, py: Python<'py>, status: u16) -> PyResult<Answer<'py>> {
+        let status = parse_status(status)?;
+        self.counts.count(status);
+        Ok(answer(py, &Problem::of_status(status).into()))
     }
 }
 
@@ -124,18 +158,17 @@ impl Submissions {
     }
 }
 
-impl Drop for Submissions {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-/// The problem of a request that is refused because of its method, path or size.
+/// The problem of a request that is refused because of its method or path.
 #[pyfunction]
 fn problem(py: Python<'_>, status: u16) -> PyResult<Answer<'_>> {
-    let status =
-        StatusCode::from_u16(status).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    Ok(answer(py, &Problem::of_status(status).into()))
+    Ok(answer(
+        py,
+        &Problem::of_status(parse_status(status)?).into(),
+    ))
+}
+
+fn parse_status(status: u16) -> PyResult<StatusCode> {
+    StatusCode::from_u16(status).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 fn answer<'py>(py: Python<'py>, response: &Response) -> Answer<'py> {

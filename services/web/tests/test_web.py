@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import socket
 import time
+import urllib.request
 from uuid import UUID
 
 import nats
@@ -160,6 +162,33 @@ def test_after_request_sees_every_response(client: FlaskClient) -> None:
         assert client.open(path, method=method).headers["X-Seen"] == str(status)
 
 
+def test_posts_are_counted_by_their_status(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.run(declare_jobs(server))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("METRICS_LISTEN", address)
+        monkeypatch.setenv("QUEUE_URL", server.url)
+        monkeypatch.setenv("QUEUE_PASSWORD_FILE", str(server.password_file("web")))
+        with pytest.raises(OSError, match="METRICS_LISTEN"):
+            create_app()
+    client = create_app().test_client()
+    requests: list[tuple[str, str, bytes]] = [
+        ("POST", "/fib", b"n=10"),
+        ("POST", "/fib", b"n=-1"),
+        ("POST", "/fib", b"n=" + b"9" * 2000),
+        ("GET", "/fib", b""),
+        ("POST", "/", b"n=10"),
+    ]
+    for method, path, body in requests:
+        client.open(path, method=method, data=body, content_type="application/x-www-form-urlencoded")
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    counted = {line for line in text.splitlines() if line.startswith("fibwire_submissions_total")}
+    # Flask itself refused the body that is too long. The last two are not submissions.
+    assert counted == {f'fibwire_submissions_total{{status="{status}"}} 1' for status in (202, 422, 413)}
+    assert "fibwire_submit_seconds_count 1\n" in text
+
+
 def test_without_a_queue_a_post_gets_503_within_two_seconds(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUEUE_URL", "nats://127.0.0.1:1")
     monkeypatch.setenv("QUEUE_PASSWORD_FILE", str(server.password_file("web")))
@@ -173,7 +202,13 @@ def test_without_a_queue_a_post_gets_503_within_two_seconds(server: Server, monk
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("MAX_N", "many"), ("QUEUE_URL", "not an address"), ("ALLOWED_ORIGINS", "anybody")]
+    ("variable", "value"),
+    [
+        ("MAX_N", "many"),
+        ("QUEUE_URL", "not an address"),
+        ("ALLOWED_ORIGINS", "anybody"),
+        ("METRICS_LISTEN", "everywhere"),
+    ],
 )
 def test_a_wrong_setting_stops_the_process_and_is_named(
     server: Server, monkeypatch: pytest.MonkeyPatch, variable: str, value: str

@@ -1,18 +1,22 @@
 //! Whether a request gets a place in the log, and what it holds while it has one. Sockets and event
 //! streams follow the same rules.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Bytes,
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use protocol::{Origins, Problem, Source};
+use protocol::{Origins, Problem, Source, unix_us};
 use queue::{Cursor, Item, NotReady, Reader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Config, request::Request};
+use crate::{
+    Config, Metrics,
+    metrics::{Kind, Open},
+    request::Request,
+};
 
 /// After how many seconds to try again while the log cannot be read.
 const RETRY_AFTER_S: u32 = 1;
@@ -23,6 +27,7 @@ pub(crate) struct Admissions {
     reader: Reader,
     allowed_origins: Arc<Origins>,
     permits: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
 }
 
 /// What a socket or an event stream holds while it is open.
@@ -32,7 +37,8 @@ pub(crate) struct Admission {
     pub(crate) cursor: Cursor,
     /// Whether the reader is told of gaps. The broadcast has no message for one.
     tells_gaps: bool,
-    /// Counts the reader as connected.
+    open: Open,
+    /// The reader's place among those that may be connected.
     _permit: OwnedSemaphorePermit,
 }
 
@@ -46,18 +52,21 @@ pub(crate) enum Refusal {
 }
 
 impl Admissions {
-    pub(crate) fn new(reader: Reader, config: Config) -> Self {
+    pub(crate) fn new(reader: Reader, config: Config, metrics: Arc<Metrics>) -> Self {
+        metrics.limit(config.max_sockets);
         Self {
             reader,
             allowed_origins: Arc::new(config.allowed_origins),
             permits: Arc::new(Semaphore::new(config.max_sockets)),
+            metrics,
         }
     }
 
     /// Admits the request with these headers, or says why not. `request` is what it asks for; `None` if
-    /// that is invalid.
+    /// that is invalid, and `kind` is what it would read from.
     pub(crate) fn admit(
         &self,
+        kind: Kind,
         headers: &HeaderMap,
         request: Option<Request>,
     ) -> Result<Admission, Refusal> {
@@ -74,6 +83,7 @@ impl Admissions {
         Ok(Admission {
             cursor,
             tells_gaps: !request.is_bare(),
+            open: Open::new(Arc::clone(&self.metrics), kind),
             _permit: permit,
         })
     }
@@ -85,10 +95,34 @@ impl Admission {
     pub(crate) fn message(&self, item: &Item) -> Option<Bytes> {
         match item {
             Item::Entry(entry) => Some(entry.message.clone()),
-            Item::Gap(seq) => self
-                .tells_gaps
-                .then(|| format!(r#"{{"type":"gap","seq":{seq}}}"#).into()),
+            Item::Gap(seq) => {
+                self.open.gap();
+                self.tells_gaps
+                    .then(|| format!(r#"{{"type":"gap","seq":{seq}}}"#).into())
+            }
         }
+    }
+
+    /// When the job was accepted that `item` is the end of, in microseconds since the Unix epoch, if the
+    /// reader was waiting for that.
+    pub(crate) fn awaited_since(&self, item: &Item) -> Option<u64> {
+        match item {
+            Item::Entry(entry) if entry.kind.is_end() && self.cursor.is_news(entry) => {
+                Some(entry.context?.accepted_us)
+            }
+            Item::Entry(_) | Item::Gap(_) => None,
+        }
+    }
+
+    /// Records that so many bytes of messages were sent.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.open.sent(bytes);
+    }
+
+    /// Records that the end of a job was sent whole.
+    pub(crate) fn delivered(&self, accepted_us: u64) {
+        let took = unix_us().saturating_sub(accepted_us);
+        self.open.delivered(Duration::from_micros(took));
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Args {
     /// Which sockets are accepted.
     #[command(flatten)]
     pub config: Config,
+    /// Where metrics are served.
+    #[command(flatten)]
+    pub metrics: daemon::metrics::Options,
 }
 
 /// What the binary can do besides running the server.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::{Admission, Admissions, Refusal, not_ready, unavailable},
+    metrics::Kind,
     request::Request,
 };
 
@@ -58,7 +59,7 @@ async fn open(
     headers: HeaderMap,
 ) -> Response {
     let request = parse(query.as_deref().unwrap_or_default(), &headers);
-    let admission = match events.admissions.admit(&headers, request) {
+    let admission = match events.admissions.admit(Kind::Events, &headers, request) {
         Ok(admission) => admission,
         Err(refusal) => return refuse(refusal),
     };
@@ -82,6 +83,10 @@ impl Open {
                 return Some((vec![COMMENT], self));
             };
             if let Some(message) = self.admission.message(&item) {
+                self.admission.sent(message.len());
+                if let Some(accepted_us) = self.admission.awaited_since(&item) {
+                    self.admission.delivered(accepted_us);
+                }
                 return Some((event(&item, message), self));
             }
         }

@@ -6,8 +6,10 @@
 //! done so, and the standalone binary does it for all its routes.
 
 mod admission;
+mod close;
 mod config;
 mod events;
+mod metrics;
 mod outgoing;
 mod request;
 mod routes;
@@ -21,26 +23,33 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Args, Command, Config};
+pub use metrics::Metrics;
 pub use routes::Sockets;
 
 /// The most connections that are not sockets: health checks, pages, posts.
 const MAX_OTHER_CONNECTIONS: usize = 1000;
 
-/// Runs the service: sockets on the queue that `args` name, with a health check.
+/// Runs the service: sockets on the queue that `args` name, with a health check and metrics.
 ///
 /// # Errors
 ///
-/// If the queue's address is invalid or the address for sockets cannot be listened on.
+/// If the queue's address is invalid or one of the addresses cannot be listened on.
 pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let (reader, driver) = Reader::connect(&args.queue).await.context("QUEUE_URL")?;
     let listener = TcpListener::bind(args.listen).await.context("LISTEN")?;
+    let metrics_listener = args.metrics.bind().await?;
+    let mut registry = daemon::metrics::registry();
+    reader.register(&mut registry);
+    let counts = Metrics::new(&mut registry);
     let readiness = driver.readiness();
     let health = daemon::health::routes(move || readiness.is_ready());
+    let metrics = daemon::metrics::serve(metrics_listener, registry, shutdown.clone());
     tracing::info!(listen = %args.listen, "websocket server started");
     let served = run(
         listener,
         reader,
         args.config,
+        counts,
         |sockets| {
             sockets.merge(health).method_not_allowed_fallback(async || {
                 daemon::response(Problem::of_status(StatusCode::METHOD_NOT_ALLOWED).into())
@@ -49,7 +58,7 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
         shutdown,
     );
     tokio::select! {
-        served = served => served,
+        (served, metrics) = async { tokio::join!(served, metrics) } => served.and(metrics),
         stopped = driver.run() => Err(stopped.into()),
     }
 }
@@ -65,11 +74,12 @@ pub async fn run(
     listener: TcpListener,
     reader: Reader,
     config: Config,
+    metrics: Metrics,
     routes: impl FnOnce(Router) -> Router,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let max_connections = config.max_sockets.saturating_add(MAX_OTHER_CONNECTIONS);
-    let sockets = Sockets::new(reader, config, shutdown.clone());
+    let sockets = Sockets::new(reader, config, metrics, shutdown.clone());
     let routes = routes(sockets.routes());
     let served = daemon::serve(listener, routes, max_connections, shutdown.clone()).await;
     shutdown.cancel();

@@ -15,14 +15,18 @@ pub(crate) struct Outgoing {
     is_continued: bool,
     /// How many bytes were taken since a ping was due.
     since_ping: usize,
+    /// When the job was accepted that the message is the end of, until the message is sent.
+    awaited_since: Option<u64>,
 }
 
 impl Outgoing {
     /// Continues with `message`, if there is one. The message before must have been taken whole.
-    pub(crate) fn begin(&mut self, message: Option<Bytes>) {
+    /// `awaited_since` comes back when this one was.
+    pub(crate) fn begin(&mut self, message: Option<Bytes>, awaited_since: Option<u64>) {
         debug_assert!(self.rest.is_empty(), "a message is sent whole");
         self.is_continued = false;
         self.rest = message.unwrap_or_default();
+        self.awaited_since = awaited_since;
     }
 
     /// Takes the next frame, whose payload has at most `max_len` bytes. `None` at the end of the
@@ -45,6 +49,14 @@ impl Outgoing {
             self.rest = Bytes::new();
         }
         Some(Frame::message(payload, OpCode::Data(kind), is_last))
+    }
+
+    /// What came with the message, once it was taken whole.
+    pub(crate) fn delivered(&mut self) -> Option<u64> {
+        self.rest
+            .is_empty()
+            .then(|| self.awaited_since.take())
+            .flatten()
     }
 
     /// Whether `interval` bytes were taken since this last returned true.

@@ -17,11 +17,13 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Config,
+    Config, Metrics,
     admission::{Admissions, Refusal, not_ready},
+    close::CloseReason,
     events,
+    metrics::Kind,
     request::Request,
-    socket::{CloseReason, Socket},
+    socket::Socket,
 };
 
 /// The sockets that are open, and what is needed to open another one.
@@ -31,6 +33,7 @@ pub struct Sockets(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     admissions: Admissions,
+    metrics: Arc<Metrics>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -38,9 +41,16 @@ struct Inner {
 impl Sockets {
     /// Sockets over `reader`, until `shutdown`.
     #[must_use]
-    pub fn new(reader: Reader, config: Config, shutdown: CancellationToken) -> Self {
+    pub fn new(
+        reader: Reader,
+        config: Config,
+        metrics: Metrics,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let metrics = Arc::new(metrics);
         Self(Arc::new(Inner {
-            admissions: Admissions::new(reader, config),
+            admissions: Admissions::new(reader, config, Arc::clone(&metrics)),
+            metrics,
             tasks: TaskTracker::new(),
             shutdown,
         }))
@@ -71,27 +81,29 @@ async fn open(State(sockets): State<Sockets>, mut request: HttpRequest) -> Respo
     let query = request.uri().query().unwrap_or_default();
     // The cursor is made before the response, so that a client misses nothing from the moment that
     // its socket is open.
-    let admission = match sockets
-        .0
-        .admissions
-        .admit(request.headers(), Request::parse(query))
-    {
-        Err(Refusal::NotReady) => return not_ready(),
-        // The socket is opened and closed at once: a browser shows a page the code of a close, but not
-        // the status of an HTTP response.
-        Err(Refusal::OriginNotAllowed) => Err(CloseReason::OriginNotAllowed),
-        Err(Refusal::BadRequest) => Err(CloseReason::BadQuery),
-        Err(Refusal::TooMany) => Err(CloseReason::TooManySockets),
-        Ok(admission) => Ok(admission),
-    };
+    let admission =
+        match sockets
+            .0
+            .admissions
+            .admit(Kind::WebSocket, request.headers(), Request::parse(query))
+        {
+            Err(Refusal::NotReady) => return not_ready(),
+            // The socket is opened and closed at once: a browser shows a page the code of a close, but not
+            // the status of an HTTP response.
+            Err(Refusal::OriginNotAllowed) => Err(CloseReason::OriginNotAllowed),
+            Err(Refusal::BadRequest) => Err(CloseReason::BadQuery),
+            Err(Refusal::TooMany) => Err(CloseReason::TooManySockets),
+            Ok(admission) => Ok(admission),
+        };
     let upgrade = hyper::upgrade::on(&mut request);
+    let metrics = Arc::clone(&sockets.0.metrics);
     let shutdown = sockets.0.shutdown.clone();
     sockets.0.tasks.spawn(async move {
         let connection = match upgrade.await {
             Ok(connection) => TokioIo::new(connection),
             Err(error) => return tracing::debug!(%error, "connection lost before it was a socket"),
         };
-        let mut socket = Socket::new(connection).await;
+        let mut socket = Socket::new(connection, metrics).await;
         match admission {
             Ok(mut admission) => socket.serve(&mut admission, &shutdown).await,
             Err(reason) => socket.close(reason).await,

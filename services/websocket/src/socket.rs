@@ -1,6 +1,6 @@
 //! One open socket: it sends events and pings, and ignores what it receives.
 
-use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::{
@@ -12,12 +12,12 @@ use tokio_tungstenite::{
     tungstenite::{
         Error, Message,
         error::CapacityError,
-        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+        protocol::{Role, WebSocketConfig},
     },
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{admission::Admission, outgoing::Outgoing};
+use crate::{Metrics, admission::Admission, close::CloseReason, outgoing::Outgoing};
 
 /// How long a peer may be silent before it is pinged. nginx cuts a silent socket after 60 s.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
@@ -44,42 +44,12 @@ const WRITE_BUFFER: usize = MAX_SENT_FRAME;
 /// pings.
 const MAX_WRITE_BUFFER: usize = 4 * MAX_SENT_FRAME;
 
-/// Why the server closes a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CloseReason {
-    GoingAway,
-    OriginNotAllowed,
-    BadQuery,
-    TooManySockets,
-    FrameTooLong,
-    NotText,
-    ProtocolBroken,
-}
-
-impl CloseReason {
-    fn frame(self) -> CloseFrame {
-        let (code, reason) = match self {
-            Self::GoingAway => (CloseCode::Away, "the server is going away, connect again"),
-            Self::OriginNotAllowed => (CloseCode::Policy, "this origin is not allowed"),
-            Self::BadQuery => (
-                CloseCode::Policy,
-                "client is 16 to 64 characters of A-Z a-z 0-9 _ -, since is a whole number",
-            ),
-            Self::TooManySockets => (CloseCode::Again, "too many sockets, try again later"),
-            Self::FrameTooLong => (CloseCode::Size, "a frame may be up to 4 KiB"),
-            Self::NotText => (CloseCode::Invalid, "text must be UTF-8"),
-            Self::ProtocolBroken => (CloseCode::Protocol, "not the WebSocket protocol"),
-        };
-        CloseFrame {
-            code,
-            reason: reason.into(),
-        }
-    }
-}
-
 /// A socket over a connection on which the opening handshake is done.
 #[derive(Debug)]
-pub(crate) struct Socket<S>(WebSocketStream<S>);
+pub(crate) struct Socket<S> {
+    stream: WebSocketStream<S>,
+    metrics: Arc<Metrics>,
+}
 
 /// What happened on a socket.
 enum Turn {
@@ -88,14 +58,17 @@ enum Turn {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    pub(crate) async fn new(connection: S) -> Self {
+    pub(crate) async fn new(connection: S, metrics: Arc<Metrics>) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
             .max_write_buffer_size(MAX_WRITE_BUFFER)
             .max_message_size(Some(MAX_RECEIVED_FRAME))
             .max_frame_size(Some(MAX_RECEIVED_FRAME));
-        Self(WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await)
+        Self {
+            stream: WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await,
+            metrics,
+        }
     }
 
     /// Serves the socket until either side closes it, or until `shutdown`.
@@ -113,9 +86,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Closes the socket and gives the peer a moment to answer, because it loses what it has not read
     /// yet when the connection is dropped.
     pub(crate) async fn close(&mut self, reason: CloseReason) {
+        self.metrics.closed(reason);
         let closing = async {
-            self.0.close(Some(reason.frame())).await?;
-            while let Some(message) = self.0.next().await {
+            self.stream.close(Some(reason.frame())).await?;
+            while let Some(message) = self.stream.next().await {
                 message?;
             }
             Ok::<_, Error>(())
@@ -164,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     silence.as_mut().reset(Instant::now() + PONG_TIMEOUT);
                 }
                 item = admission.cursor.next(), if !sending => {
-                    outgoing.begin(admission.message(&item));
+                    outgoing.begin(admission.message(&item), admission.awaited_since(&item));
                     sending = self.hand_over(&mut outgoing, admission)?;
                     stall.as_mut().reset(Instant::now() + STALL_TIMEOUT);
                 }
@@ -176,10 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// this future is dropped.
     async fn turn(&mut self, sending: bool) -> Turn {
         poll_fn(|cx| {
-            if let Poll::Ready(received) = self.0.poll_next_unpin(cx) {
+            if let Poll::Ready(received) = self.stream.poll_next_unpin(cx) {
                 return Poll::Ready(Turn::Received(received));
             }
-            if sending && let Poll::Ready(flushed) = self.0.poll_flush_unpin(cx) {
+            if sending && let Poll::Ready(flushed) = self.stream.poll_flush_unpin(cx) {
                 return Poll::Ready(Turn::Flushed(flushed));
             }
             Poll::Pending
@@ -195,21 +169,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             if let Some(frame) = outgoing.next_frame(MAX_SENT_FRAME) {
                 bytes += frame.len();
                 self.hand_over_one(Message::Frame(frame))?;
+                if let Some(accepted_us) = outgoing.delivered() {
+                    admission.delivered(accepted_us);
+                }
                 if outgoing.is_ping_due(PING_BYTES) {
                     self.hand_over_one(Message::Ping(Default::default()))?;
                 }
             } else if let Some(item) = admission.cursor.next().now_or_never() {
-                outgoing.begin(admission.message(&item));
+                outgoing.begin(admission.message(&item), admission.awaited_since(&item));
             } else {
                 break;
             }
         }
+        admission.sent(bytes);
         Some(bytes > 0)
     }
 
     /// `None` if the peer is gone.
     fn hand_over_one(&mut self, message: Message) -> Option<()> {
-        self.0.start_send_unpin(message).ok()
+        self.stream.start_send_unpin(message).ok()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use protocol::{
-    Audience, ClientToken, Event,
+    Audience, ClientToken, Event, JobContext, TraceParent,
     event::{Body, Timings},
 };
 use queue::{Roles, Worker};
@@ -26,7 +26,7 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use websocket::Config;
+use websocket::{Config, Metrics};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -59,6 +59,7 @@ impl Stage {
             listener,
             reader,
             config,
+            Metrics::default(),
             |sockets| sockets,
             shutdown.clone(),
         ));
@@ -89,7 +90,7 @@ impl Stage {
 
     async fn publish(&self, audience: &Audience, event: &Event) {
         self.worker
-            .publish(audience, event)
+            .publish(audience, event, JobContext::now(TraceParent::random()))
             .await
             .expect("an event that is stored");
     }

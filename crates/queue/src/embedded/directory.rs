@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The version of the format that this program writes, and the only one that it reads.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 const LOCK: &str = "lock";
 const FORMAT_FILE: &str = "format";

@@ -13,7 +13,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use protocol::{Audience, Event, Job};
+use protocol::{Audience, Event, Job, JobContext};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval, timeout},
@@ -34,6 +34,7 @@ use crate::{
     driver::{Driver, Stopped},
     error::SubmitError,
     log::Log,
+    stored::Stored,
 };
 
 /// How many operations may wait for the writer.
@@ -124,7 +125,7 @@ impl Disk {
         })
     }
 
-    pub(super) async fn submit(&self, job: &Job) -> Result<(), SubmitError> {
+    pub(super) async fn submit(&self, job: &Job) -> Result<Stored, SubmitError> {
         let submitted = async {
             let (reply, answer) = oneshot::channel();
             let job = job.clone();
@@ -138,18 +139,25 @@ impl Disk {
         }
     }
 
-    pub(super) async fn publish(&self, audience: &Audience, event: &Event) {
+    pub(super) async fn publish(
+        &self,
+        audience: &Audience,
+        event: &Event,
+        context: JobContext,
+    ) -> Stored {
         let (reply, answer) = oneshot::channel();
         self.write(Operation::Publish {
             id: event.message_id(),
             audience: audience.clone(),
+            context,
             payload: event.encode(),
             reply,
         })
         .await;
-        if answer.await.is_err() {
+        match answer.await {
+            Ok(stored) => stored,
             // The writer has ended, and soon the process does.
-            std::future::pending::<()>().await;
+            Err(_) => std::future::pending().await,
         }
     }
 

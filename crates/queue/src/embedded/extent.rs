@@ -82,6 +82,11 @@ impl Extent {
             .sum()
     }
 
+    /// How many bytes the events take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Records that the log once reached this place.
     pub(super) fn reach(&mut self, last: u64) {
         self.last = self.last.max(last);

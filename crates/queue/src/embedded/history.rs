@@ -55,6 +55,10 @@ impl History for DiskHistory {
         let held = self.0.extent.lock().held();
         Box::pin(std::future::ready(held))
     }
+
+    fn bytes(&self) -> Option<u64> {
+        Some(self.0.extent.lock().bytes())
+    }
 }
 
 impl Shared {

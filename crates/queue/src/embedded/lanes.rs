@@ -2,18 +2,24 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
 use protocol::{Job, Lane as Name};
 use tokio::sync::Notify;
 
-use crate::limits::MAX_JOBS_PER_LANE;
+use crate::{
+    limits::MAX_JOBS_PER_LANE,
+    metrics::{self, Holding},
+};
 
 /// The jobs of both lanes.
 #[derive(Debug, Default)]
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     small: Lane,
     large: Lane,
 }
@@ -21,10 +27,17 @@ pub(super) struct Lanes {
 /// The jobs of one lane.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
-    waiting: Mutex<VecDeque<Attempted>>,
+    jobs: Mutex<Jobs>,
     arrived: Notify,
     /// How many jobs are not acknowledged, whether they wait or are worked on.
     unacknowledged: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    waiting: VecDeque<Attempted>,
+    /// When the jobs that are worked on were accepted, in no order. There are few of them.
+    taken: Vec<u64>,
 }
 
 /// A job and how many times it was delivered.
@@ -45,6 +58,22 @@ impl Lanes {
     }
 }
 
+impl metrics::Lanes for Arc<Lanes> {
+    fn holding(&self, lane: Name) -> Option<Holding> {
+        let jobs = self.lane(lane).jobs.lock();
+        let first = jobs.waiting.front();
+        Some(Holding {
+            waiting: jobs.waiting.len() as u64,
+            in_progress: jobs.taken.len() as u64,
+            oldest_us: first
+                .map(|attempted| attempted.job.context.accepted_us)
+                .into_iter()
+                .chain(jobs.taken.iter().copied())
+                .min(),
+        })
+    }
+}
+
 impl Lane {
     /// Counts one more job. Returns `false` if that is one too many.
     pub(super) fn admit(&self) -> bool {
@@ -55,20 +84,30 @@ impl Lane {
             .is_ok()
     }
 
-    /// Counts one job less.
+    /// Counts one job less: one that was admitted and is not there.
     pub(super) fn leave(&self) {
         self.unacknowledged.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Ends a job that was taken.
+    pub(super) fn end(&self, attempted: &Attempted) {
+        self.jobs.lock().end(attempted);
+        self.leave();
+    }
+
     /// Adds a job that was admitted.
     pub(super) fn push(&self, attempted: Attempted) {
-        self.waiting.lock().push_back(attempted);
+        self.jobs.lock().waiting.push_back(attempted);
         self.arrived.notify_one();
     }
 
     /// Gives a job back: it is the next one.
     pub(super) fn give_back(&self, attempted: Attempted) {
-        self.waiting.lock().push_front(attempted);
+        {
+            let mut jobs = self.jobs.lock();
+            jobs.end(&attempted);
+            jobs.waiting.push_front(attempted);
+        }
         self.arrived.notify_one();
     }
 
@@ -76,8 +115,8 @@ impl Lane {
     pub(super) async fn next(&self) -> Attempted {
         loop {
             let (next, more) = {
-                let mut waiting = self.waiting.lock();
-                (waiting.pop_front(), !waiting.is_empty())
+                let mut jobs = self.jobs.lock();
+                (jobs.take(), !jobs.waiting.is_empty())
             };
             if let Some(attempted) = next {
                 if more {
@@ -87,6 +126,22 @@ impl Lane {
                 return attempted;
             }
             self.arrived.notified().await;
+        }
+    }
+}
+
+impl Jobs {
+    fn take(&mut self) -> Option<Attempted> {
+        let attempted = self.waiting.pop_front()?;
+        self.taken.push(attempted.job.context.accepted_us);
+        Some(attempted)
+    }
+
+    /// A job that was taken is no longer worked on.
+    fn end(&mut self, attempted: &Attempted) {
+        let accepted_us = attempted.job.context.accepted_us;
+        if let Some(index) = self.taken.iter().position(|&taken| taken == accepted_us) {
+            self.taken.swap_remove(index);
         }
     }
 }

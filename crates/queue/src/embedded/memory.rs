@@ -1,7 +1,7 @@
 //! The queue's backing in memory: a job or an event takes effect at once.
 
 use parking_lot::Mutex;
-use protocol::{Audience, Event, Job, event::MessageId};
+use protocol::{Audience, Event, Job, JobContext, event::MessageId};
 use uuid::Uuid;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     error::SubmitError,
     log::{Entry, Log},
+    stored::Stored,
 };
 
 /// Recognises what was submitted or published before.
@@ -32,12 +33,12 @@ impl Memory {
         }
     }
 
-    pub(super) fn submit(&self, job: &Job, lanes: &Lanes) -> Result<(), SubmitError> {
+    pub(super) fn submit(&self, job: &Job, lanes: &Lanes) -> Result<Stored, SubmitError> {
         let lane = lanes.lane(job.lane());
         {
             let mut submitted = self.submitted.lock();
             if submitted.contains(&job.id) {
-                return Ok(());
+                return Ok(Stored::Before);
             }
             if !lane.admit() {
                 return Err(SubmitError::Full);
@@ -49,19 +50,28 @@ impl Memory {
             number: 0,
             attempts: 0,
         });
-        Ok(())
+        Ok(Stored::New)
     }
 
-    pub(super) fn publish(&self, audience: &Audience, event: &Event, log: &Log) {
+    pub(super) fn publish(
+        &self,
+        audience: &Audience,
+        event: &Event,
+        context: JobContext,
+        log: &Log,
+    ) -> Stored {
         let is_new = self
             .published
             .lock()
             .insert(event.message_id(), self.clock.now());
-        if is_new {
-            let payload = event.encode();
-            log.append_next(|seq| {
-                Entry::parse(seq, audience.clone(), &payload).expect("an event was encoded")
-            });
+        if !is_new {
+            return Stored::Before;
         }
+        let payload = event.encode();
+        log.append_next(|seq| {
+            Entry::parse(seq, audience.clone(), Some(context), &payload)
+                .expect("an event was encoded")
+        });
+        Stored::New
     }
 }

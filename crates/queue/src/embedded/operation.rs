@@ -1,10 +1,10 @@
 //! What the writer is asked to do.
 
 use bytes::Bytes;
-use protocol::{Audience, Job, event::MessageId};
+use protocol::{Audience, Job, JobContext, event::MessageId};
 use tokio::sync::oneshot;
 
-use crate::error::SubmitError;
+use crate::{error::SubmitError, stored::Stored};
 
 /// Something to write.
 #[derive(Debug)]
@@ -12,14 +12,15 @@ pub(super) enum Operation {
     /// A job is submitted. The answer comes once it is on disk.
     Submit {
         job: Job,
-        reply: oneshot::Sender<Result<(), SubmitError>>,
+        reply: oneshot::Sender<Result<Stored, SubmitError>>,
     },
     /// An event is published. The answer comes once it is on disk.
     Publish {
         id: MessageId,
         audience: Audience,
+        context: JobContext,
         payload: Bytes,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Stored>,
     },
     /// A job was delivered for the `attempts`th time.
     Attempt {

@@ -1,7 +1,7 @@
 //! Records as they are on disk. Each begins with a checksum of its key and its content, so that a
 //! damaged record, or one under the wrong key, is recognised.
 
-use protocol::{Audience, Job, event::MessageId, to_json};
+use protocol::{Audience, Job, JobContext, TraceParent, event::MessageId};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -27,6 +27,7 @@ pub(super) struct JobRecord {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct EventRecord<'a> {
     pub(super) published: Instant,
+    pub(super) context: JobContext,
     pub(super) audience: Audience,
     pub(super) payload: &'a [u8],
 }
@@ -48,15 +49,18 @@ impl JobRecord {
     pub(super) fn encode(number: u64, attempts: u64, job: &Job) -> Vec<u8> {
         let mut record = Writer::new();
         record.u64(attempts);
-        record.bytes(&to_json(job));
+        record.bytes(&job.context.traceparent.to_bytes());
+        record.bytes(&job.encode());
         record.finish(Table::Jobs, number)
     }
 
     pub(super) fn decode(number: u64, record: &[u8]) -> Result<Self, Damaged> {
         let mut record = Reader::new(Table::Jobs, number, record)?;
+        let attempts = record.u64()?;
+        let traceparent = record.traceparent()?;
         Ok(Self {
-            attempts: record.u64()?,
-            job: serde_json::from_slice(record.rest()).map_err(|_| Damaged)?,
+            attempts,
+            job: Job::decode(record.rest(), traceparent).map_err(|_| Damaged)?,
         })
     }
 }
@@ -65,6 +69,8 @@ impl<'a> EventRecord<'a> {
     pub(super) fn encode(&self, seq: u64) -> Vec<u8> {
         let mut record = Writer::new();
         record.u64(self.published.0);
+        record.u64(self.context.accepted_us);
+        record.bytes(&self.context.traceparent.to_bytes());
         let token = match &self.audience {
             Audience::Public => "",
             Audience::Client(token) => token.as_str(),
@@ -78,6 +84,10 @@ impl<'a> EventRecord<'a> {
     pub(super) fn decode(seq: u64, record: &'a [u8]) -> Result<Self, Damaged> {
         let mut record = Reader::new(Table::Events, seq, record)?;
         let published = Instant(record.u64()?);
+        let context = JobContext {
+            accepted_us: record.u64()?,
+            traceparent: record.traceparent()?,
+        };
         let [length] = record.array()?;
         let audience = match record.take(length.into())? {
             [] => Audience::Public,
@@ -90,6 +100,7 @@ impl<'a> EventRecord<'a> {
         };
         Ok(Self {
             published,
+            context,
             audience,
             payload: record.rest(),
         })
@@ -97,7 +108,7 @@ impl<'a> EventRecord<'a> {
 
     /// The event at its place in the log.
     pub(super) fn entry(self, seq: u64) -> Result<Entry, Damaged> {
-        Entry::parse(seq, self.audience, self.payload).map_err(|_| Damaged)
+        Entry::parse(seq, self.audience, Some(self.context), self.payload).map_err(|_| Damaged)
     }
 }
 
@@ -196,6 +207,10 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
+    fn traceparent(&mut self) -> Result<TraceParent, Damaged> {
+        TraceParent::from_bytes(self.array()?).ok_or(Damaged)
+    }
+
     fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
@@ -215,7 +230,12 @@ mod tests {
             id: Uuid::from_u128(7),
             n: 10,
             client: Some("0123456789abcdef".parse().unwrap()),
-            accepted_us: 7,
+            context: JobContext {
+                accepted_us: 7,
+                traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+                    .parse()
+                    .unwrap(),
+            },
         }
     }
 
@@ -228,6 +248,7 @@ mod tests {
         for audience in [Audience::Public, job().audience()] {
             let event = || EventRecord {
                 published: Instant(5),
+                context: job().context,
                 audience: audience.clone(),
                 payload: b"{}",
             };

@@ -14,7 +14,7 @@ use fastrand::Rng;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use protocol::{
-    Audience, Event, Job, Lane,
+    Audience, Event, Job, JobContext, Lane, TraceParent,
     event::{Body, Timings},
 };
 use tokio::sync::oneshot;
@@ -33,6 +33,7 @@ use super::{
 use crate::{
     SubmitError,
     log::{Cursor, Item, Log, MAX_AGE, Retention},
+    stored::Stored,
 };
 
 /// How many seeds `make test` runs.
@@ -141,8 +142,8 @@ struct Process {
     held: Vec<Attempted>,
     /// The operations that the writer gets next.
     waiting: Vec<Operation>,
-    submissions: Vec<(Job, oneshot::Receiver<Result<(), SubmitError>>)>,
-    publications: Vec<(Event, oneshot::Receiver<()>)>,
+    submissions: Vec<(Job, oneshot::Receiver<Result<Stored, SubmitError>>)>,
+    publications: Vec<(Event, oneshot::Receiver<Stored>)>,
 }
 
 impl Process {
@@ -187,6 +188,7 @@ impl Process {
         self.waiting.push(Operation::Publish {
             id: event.message_id(),
             audience: Audience::Public,
+            context: context(),
             payload: event.encode(),
             reply,
         });
@@ -335,7 +337,7 @@ impl World {
     fn learn(&mut self, process: &mut Process) {
         for (job, mut answer) in std::mem::take(&mut process.submissions) {
             match answer.try_recv() {
-                Ok(Ok(())) => self.jobs.get_mut(&job.id).expect("submitted").1 = true,
+                Ok(Ok(_)) => self.jobs.get_mut(&job.id).expect("submitted").1 = true,
                 Ok(Err(SubmitError::DiskFull(_))) | Err(oneshot::error::TryRecvError::Closed) => {}
                 Ok(Err(error)) => panic!("{error}"),
                 Err(oneshot::error::TryRecvError::Empty) => {
@@ -345,7 +347,7 @@ impl World {
         }
         for (event, mut answer) in std::mem::take(&mut process.publications) {
             match answer.try_recv() {
-                Ok(()) => self.stored.push(event),
+                Ok(_) => self.stored.push(event),
                 Err(oneshot::error::TryRecvError::Closed) => {}
                 Err(oneshot::error::TryRecvError::Empty) => {
                     process.publications.push((event, answer));
@@ -427,8 +429,12 @@ fn job(rng: &mut Rng) -> Job {
         id: Uuid::from_u128(rng.u128(..)),
         n: 10,
         client: None,
-        accepted_us: 1,
+        context: context(),
     }
+}
+
+fn context() -> JobContext {
+    JobContext::now(TraceParent::random())
 }
 
 fn event(id: Uuid, body: Body) -> Event {

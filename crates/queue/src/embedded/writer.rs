@@ -12,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use protocol::{Job, event::MessageId};
+use protocol::{Job, JobContext, event::MessageId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     error::SubmitError,
     log::{Entry, Log},
+    stored::Stored,
 };
 
 /// The most operations in a commit.
@@ -74,19 +75,20 @@ struct Staged {
 enum StagedOperation {
     Job {
         attempted: Attempted,
-        reply: oneshot::Sender<Result<(), SubmitError>>,
+        reply: oneshot::Sender<Result<Stored, SubmitError>>,
     },
     Event {
         entry: Entry,
         bytes: usize,
         id: MessageId,
+        context: JobContext,
         payload: bytes::Bytes,
         /// The key of the job that this event ends.
         ended: Option<u64>,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Stored>,
     },
     /// A job or an event that was written before, perhaps in this commit.
-    KnownJob(oneshot::Sender<Result<(), SubmitError>>),
+    KnownJob(oneshot::Sender<Result<Stored, SubmitError>>),
     KnownEvent(Operation),
     /// One that nobody waits for.
     Note(Operation),
@@ -223,6 +225,7 @@ impl<S: Store> Writer<S> {
             Operation::Publish {
                 id,
                 audience,
+                context,
                 payload,
                 reply,
             } => {
@@ -231,11 +234,13 @@ impl<S: Store> Writer<S> {
                 let seq = self.known.last_event;
                 let record = EventRecord {
                     published: now,
+                    context,
                     audience: audience.clone(),
                     payload: &payload,
                 }
                 .encode(seq);
-                let entry = Entry::parse(seq, audience, &payload).expect("an event was encoded");
+                let entry = Entry::parse(seq, audience, Some(context), &payload)
+                    .expect("an event was encoded");
                 // A job and its end change places in one commit: it is never there with both.
                 let ended = if id.is_end() {
                     self.known.jobs.remove(&id.job())
@@ -250,6 +255,7 @@ impl<S: Store> Writer<S> {
                     entry,
                     bytes: record.len(),
                     id,
+                    context,
                     payload,
                     ended,
                     reply,
@@ -280,7 +286,7 @@ impl<S: Store> Writer<S> {
     fn stage_job(
         &mut self,
         job: Job,
-        reply: oneshot::Sender<Result<(), SubmitError>>,
+        reply: oneshot::Sender<Result<Stored, SubmitError>>,
         now: Instant,
         staged: &mut Staged,
     ) {
@@ -331,7 +337,7 @@ impl<S: Store> Writer<S> {
             match operation {
                 StagedOperation::Job { attempted, reply } => {
                     lanes.lane(attempted.job.lane()).push(attempted);
-                    answer(reply, Ok(()));
+                    answer(reply, Ok(Stored::New));
                 }
                 StagedOperation::Event {
                     entry,
@@ -341,10 +347,12 @@ impl<S: Store> Writer<S> {
                 } => {
                     extent.lock().add(entry.seq, now, bytes, &entry.audience);
                     log.append(entry);
-                    answer(reply, ());
+                    answer(reply, Stored::New);
                 }
-                StagedOperation::KnownJob(reply) => answer(reply, Ok(())),
-                StagedOperation::KnownEvent(Operation::Publish { reply, .. }) => answer(reply, ()),
+                StagedOperation::KnownJob(reply) => answer(reply, Ok(Stored::Before)),
+                StagedOperation::KnownEvent(Operation::Publish { reply, .. }) => {
+                    answer(reply, Stored::Before);
+                }
                 StagedOperation::Note(Operation::Done { job }) => {
                     self.known.jobs.remove(&job);
                 }
@@ -378,6 +386,7 @@ impl<S: Store> Writer<S> {
                 StagedOperation::Event {
                     entry,
                     id,
+                    context,
                     payload,
                     ended,
                     reply,
@@ -391,6 +400,7 @@ impl<S: Store> Writer<S> {
                     Operation::Publish {
                         id,
                         audience: entry.audience,
+                        context,
                         payload,
                         reply,
                     }

@@ -7,7 +7,8 @@ use async_nats::jetstream::{
     consumer::{self, pull},
 };
 use futures_util::StreamExt;
-use protocol::{Audience, Event, Job, Lane, event::Body};
+use prometheus_client::metrics::counter::Counter;
+use protocol::{Audience, Event, Job, JobContext, Lane, TraceParent, event::Body};
 use serde_json::Value;
 use tokio::{
     sync::{Notify, watch},
@@ -15,7 +16,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::publisher::Publisher;
+use super::{headers, publisher::Publisher};
 use crate::{backoff::Backoff, error::PublishError, limits::SIGNS_OF_LIFE, taken::Taken};
 
 /// The durable consumer of a lane.
@@ -34,6 +35,7 @@ pub(crate) struct Jobs {
     /// Publishes the failure of a job that cannot be read.
     publisher: Publisher,
     acks: Acks,
+    malformed: Counter,
 }
 
 /// What the ackers of one lane need.
@@ -59,6 +61,7 @@ impl Jobs {
         consumer: watch::Receiver<Option<Consumer>>,
         publisher: Publisher,
         acks: Acks,
+        malformed: Counter,
     ) -> Self {
         Self {
             lane,
@@ -67,6 +70,7 @@ impl Jobs {
             backoff: Backoff::default(),
             publisher,
             acks,
+            malformed,
         }
     }
 
@@ -139,7 +143,11 @@ impl Jobs {
             message,
             acks: self.acks.clone(),
         };
-        match serde_json::from_slice::<Job>(&acker.message.payload) {
+        let headers = acker.message.headers.as_ref();
+        let traceparent = headers
+            .and_then(headers::traceparent)
+            .unwrap_or_else(TraceParent::random);
+        match Job::decode(&acker.message.payload, traceparent) {
             Ok(job) => Some(Taken {
                 job,
                 attempt,
@@ -147,9 +155,10 @@ impl Jobs {
             }),
             Err(error) => {
                 tracing::error!(%error, "discarded malformed job");
+                self.malformed.inc();
                 if let Some(malformed) = MalformedJob::parse(&acker.message.payload) {
                     // If even that cannot be published, the job has no end that a client could see.
-                    if let Err(error) = malformed.fail(&self.publisher).await {
+                    if let Err(error) = malformed.fail(&self.publisher, traceparent).await {
                         tracing::error!(error = &error as &dyn Error, "failure not published");
                     }
                 }
@@ -180,14 +189,20 @@ impl MalformedJob {
         })
     }
 
-    async fn fail(self, publisher: &Publisher) -> Result<(), PublishError> {
+    async fn fail(
+        self,
+        publisher: &Publisher,
+        traceparent: TraceParent,
+    ) -> Result<(), PublishError> {
         let reason = "The job could not be read. Send it again.".into();
         let event = Event {
             id: self.id,
             n: self.n,
             body: Body::Failed { reason },
         };
-        publisher.publish(&self.audience, &event).await
+        let context = JobContext::now(traceparent);
+        publisher.publish(&self.audience, &event, context).await?;
+        Ok(())
     }
 }
 

@@ -1,12 +1,17 @@
 //! The connection to the NATS server, and whether it is up.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, fmt, time::Duration};
 
 use async_nats::{Auth, AuthError, Client, ConnectError, ConnectOptions, Event};
+use prometheus_client::{
+    collector::Collector,
+    encoding::DescriptorEncoder,
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+};
 use tokio::{sync::watch, time::Instant};
 
 use super::options::JetStreamOptions;
-use crate::backoff;
+use crate::{backoff, metrics};
 
 /// How often an idle connection is checked. It is closed after two missed answers.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -161,5 +166,92 @@ impl Connection {
     pub(super) async fn lost(mut self) {
         let over = |state: &State| !state.connected || state.connections != self.number;
         self.state.wait_for(over).await.ok();
+    }
+}
+
+/// Shows whether a service is connected and how often it was.
+#[derive(Debug, Clone)]
+pub(crate) struct Connections(Vec<Link>);
+
+impl Connections {
+    /// Those of one role.
+    pub(super) fn of(links: impl IntoIterator<Item = Link>) -> Self {
+        Self(links.into_iter().collect())
+    }
+}
+
+impl Collector for Connections {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let states: Vec<_> = self.0.iter().map(|link| *link.0.borrow()).collect();
+        let connected = states.iter().all(|state| state.connected);
+        let connections: u64 = states.iter().map(|state| state.connections).sum();
+        metrics::encode(
+            &mut encoder,
+            "fibwire_queue_connected",
+            "Whether there is a connection to the queue: 1 or 0.",
+            None,
+            &ConstGauge::new(i64::from(connected)),
+        )?;
+        metrics::encode(
+            &mut encoder,
+            "fibwire_queue_connections",
+            "Connections to the queue that were made.",
+            None,
+            &ConstCounter::new(connections),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader, Write},
+        net::TcpListener,
+        thread,
+    };
+
+    use super::*;
+
+    /// What [`check_server`] says about a server that calls itself this version, and does nothing else.
+    async fn checked(version: &str) -> Result<(), ServerTooOld> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let info = format!(
+            "INFO {{\"server_id\":\"x\",\"version\":\"{version}\",\"max_payload\":1024}}\r\n"
+        );
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(info.as_bytes()).unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            // Until the client is gone.
+            for line in lines.map_while(Result::ok) {
+                if line == "PING" && stream.write_all(b"PONG\r\n").is_err() {
+                    return;
+                }
+            }
+        });
+        let client = async_nats::connect(format!("nats://{address}"))
+            .await
+            .unwrap();
+        let checked = check_server(&client);
+        client.drain().await.unwrap();
+        drop(client);
+        tokio::task::spawn_blocking(|| server.join())
+            .await
+            .unwrap()
+            .unwrap();
+        checked
+    }
+
+    #[tokio::test]
+    async fn a_server_that_would_lose_jobs_is_refused_with_a_sentence() {
+        for version in ["2.14.2", "2.14.10", "2.15.0", "3.0.0"] {
+            assert!(checked(version).await.is_ok(), "{version}");
+        }
+        for version in ["2.14.1", "2.13.9", "1.99.99"] {
+            let sentence = checked(version).await.unwrap_err().to_string();
+            assert!(sentence.contains(version), "{sentence}");
+            assert!(sentence.contains("2.14.2 or newer"), "{sentence}");
+        }
     }
 }

@@ -2,18 +2,21 @@
 
 use std::{error::Error, io, time::Duration};
 
-use async_nats::jetstream::{
-    self, ErrorCode,
-    context::{self, PublishErrorKind},
-    message::PublishMessage,
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        self, ErrorCode,
+        context::{self, PublishErrorKind},
+        message::PublishMessage,
+    },
 };
 use bytes::Bytes;
 use futures_util::TryFutureExt;
-use protocol::{Audience, Event};
+use protocol::{Audience, Event, JobContext};
 use tokio::time::{Instant, sleep_until};
 
-use super::{link::Link, subjects};
-use crate::{backoff::Backoff, error::PublishError};
+use super::{headers, link::Link, subjects};
+use crate::{backoff::Backoff, error::PublishError, stored::Stored};
 
 /// How long to wait for the ack of a message before it is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,14 +65,14 @@ impl Publisher {
     /// Publishes a message until a stream has stored it, or until `deadline`.
     ///
     /// The stream may have stored the message even though an attempt failed. It recognises the next
-    /// attempt by the message's id.
+    /// attempt by the message's id, which is in `headers`.
     pub(super) async fn store(
         &self,
         subject: &str,
-        id: &str,
+        headers: HeaderMap,
         payload: &Bytes,
         deadline: Option<Instant>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Stored, StoreError> {
         let mut last_failure: Box<dyn Error + Send + Sync> =
             Box::new(io::Error::from(io::ErrorKind::NotConnected));
         let store = async {
@@ -77,8 +80,8 @@ impl Publisher {
             loop {
                 let connection = self.link.connected().await;
                 let failure = tokio::select! {
-                    stored = self.attempt(subject, id, payload) => match stored {
-                        Ok(()) => return Ok(()),
+                    stored = self.attempt(subject, &headers, payload) => match stored {
+                        Ok(stored) => return Ok(stored),
                         Err(failure) => failure,
                     },
                     // A message that was in flight when the connection was lost gets no ack.
@@ -119,13 +122,14 @@ impl Publisher {
         &self,
         audience: &Audience,
         event: &Event,
-    ) -> Result<(), PublishError> {
+        context: JobContext,
+    ) -> Result<Stored, PublishError> {
         let subject = subjects::of_audience(audience);
-        let (id, payload) = (event.message_id().to_string(), event.encode());
+        let (headers, payload) = (headers::of_event(event, context), event.encode());
         let mut backoff = Backoff::default();
         loop {
-            match self.store(&subject, &id, &payload, None).await {
-                Ok(()) => return Ok(()),
+            match self.store(&subject, headers.clone(), &payload, None).await {
+                Ok(stored) => return Ok(stored),
                 Err(StoreError::TooLong(cause)) => return Err(PublishError::TooLong(cause)),
                 Err(StoreError::Full | StoreError::TimedOut(_)) => backoff.wait().await,
             }
@@ -135,17 +139,23 @@ impl Publisher {
     async fn attempt(
         &self,
         subject: &str,
-        id: &str,
+        headers: &HeaderMap,
         payload: &Bytes,
-    ) -> Result<(), context::PublishError> {
+    ) -> Result<Stored, context::PublishError> {
         let message = PublishMessage::build()
             .payload(payload.clone())
-            .message_id(id);
+            .headers(headers.clone());
         self.context
             .send_publish(subject.to_owned(), message)
             .and_then(IntoFuture::into_future)
             .await
-            .map(|_stored_or_duplicate| ())
+            .map(|ack| {
+                if ack.duplicate {
+                    Stored::Before
+                } else {
+                    Stored::New
+                }
+            })
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use async_nats::jetstream::{
-    self,
-    consumer::{DeliverPolicy, push},
-    context::{CreateStreamError, CreateStreamErrorKind},
-    message::StreamMessage,
-    stream::{
-        self, Config, DirectGetErrorKind, DiscardPolicy, RawMessageErrorKind, RetentionPolicy,
-        StorageType, Stream,
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        self,
+        consumer::{DeliverPolicy, push},
+        context::{CreateStreamError, CreateStreamErrorKind},
+        message::StreamMessage,
+        stream::{
+            self, Config, DirectGetErrorKind, DiscardPolicy, RawMessageErrorKind, RetentionPolicy,
+            StorageType, Stream,
+        },
     },
 };
 use futures_util::{StreamExt, future::try_join_all};
@@ -18,8 +21,10 @@ use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use super::{
-    link::{self, Link},
+    headers,
+    link::{self, Connections, Link},
     options::JetStreamOptions,
+    sampled::Sampled,
     subjects,
 };
 use crate::{
@@ -64,14 +69,16 @@ fn config(replicas: u8) -> Config {
     }
 }
 
-/// The log behind the stream, and the driver that follows it.
+/// The log behind the stream, its connections, and the driver that follows it.
 pub(crate) async fn read(
     options: &JetStreamOptions,
-) -> Result<(Log, Driver), async_nats::ConnectError> {
+) -> Result<(Log, Connections, Driver), async_nats::ConnectError> {
     let (client, link) = link::connect(options, USER).await?;
+    let bytes = Sampled::unknown();
     let feed = Feed {
         context: jetstream::new(client),
         link,
+        bytes: bytes.clone(),
         replicas: options.replicas,
     };
     // Sockets that are behind read over a connection of their own, so that they do not delay the feed.
@@ -79,8 +86,10 @@ pub(crate) async fn read(
     let results = Results {
         context: jetstream::new(client),
         link,
+        bytes,
         reads: Semaphore::new(MAX_READS),
     };
+    let connections = Connections::of([feed.link.clone(), results.link.clone()]);
     let log = Log::with_history(TAIL, Arc::new(results));
     let followed = log.clone();
     let driver = Driver::new(async move |ready| {
@@ -89,7 +98,7 @@ pub(crate) async fn read(
             never = followed.expire() => never,
         }
     });
-    Ok((log, driver))
+    Ok((log, connections, driver))
 }
 
 /// The stream behind a log, for what the tail no longer holds.
@@ -97,6 +106,8 @@ pub(crate) async fn read(
 struct Results {
     context: jetstream::Context,
     link: Link,
+    /// The size of the stream.
+    bytes: Sampled<u64>,
     reads: Semaphore,
 }
 
@@ -107,6 +118,10 @@ impl History for Results {
 
     fn held(&self) -> Answer<'_, Held> {
         Box::pin(self.until_answered(held))
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        self.bytes.latest()
     }
 }
 
@@ -141,6 +156,7 @@ impl Results {
 struct Feed {
     context: jetstream::Context,
     link: Link,
+    bytes: Sampled<u64>,
     replicas: u8,
 }
 
@@ -152,12 +168,18 @@ impl Feed {
             let connection = self.link.connected().await;
             let failure = tokio::select! {
                 failed = self.follow(log, ready) => failed.err(),
+                never = self.bytes.follow(|| self.ask_bytes()) => match never {},
                 // The server may come back without its disk, so the stream is declared again.
                 () = connection.lost() => None,
             };
             ready.send_replace(false);
             backoff.after(failure).await;
         }
+    }
+
+    async fn ask_bytes(&self) -> Result<u64, async_nats::Error> {
+        let stream = self.context.get_stream_no_info(STREAM).await?;
+        Ok(stream.get_info().await?.state.bytes)
     }
 
     async fn follow(
@@ -197,7 +219,12 @@ impl Feed {
                 Err(error) => return Err(error.into()),
             };
             let seq = message.info()?.stream_sequence;
-            if let Some(entry) = entry(seq, &message.subject, &message.payload) {
+            if let Some(entry) = entry(
+                seq,
+                &message.subject,
+                message.headers.as_ref(),
+                &message.payload,
+            ) {
                 log.append(entry);
             }
         }
@@ -280,9 +307,10 @@ async fn next_for(
         Ok(StreamMessage {
             sequence,
             subject,
+            headers,
             payload,
             ..
-        }) => Ok(entry(sequence, &subject, &payload)),
+        }) => Ok(entry(sequence, &subject, Some(&headers), &payload)),
         // Any replica may answer a direct get, even one that is behind. Only the leader knows whether there
         // is no such event.
         Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
@@ -304,19 +332,25 @@ async fn next_from_leader(
         .send()
         .await;
     match next {
-        Ok(message) => Ok(entry(message.sequence, &message.subject, &message.payload)),
+        Ok(message) => Ok(entry(
+            message.sequence,
+            &message.subject,
+            Some(&message.headers),
+            &message.payload,
+        )),
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
 /// A message of the stream as an entry, or `None` if it is malformed.
-fn entry(seq: u64, subject: &str, payload: &[u8]) -> Option<Entry> {
+fn entry(seq: u64, subject: &str, headers: Option<&HeaderMap>, payload: &[u8]) -> Option<Entry> {
     let Some(audience) = subjects::audience(subject) else {
         tracing::error!(seq, "skipped event on an unknown subject");
         return None;
     };
-    match Entry::parse(seq, audience, payload) {
+    let context = headers.and_then(headers::context);
+    match Entry::parse(seq, audience, context, payload) {
         Ok(entry) => Some(entry),
         Err(error) => {
             tracing::error!(

@@ -6,16 +6,17 @@ use std::{
     time::Duration,
 };
 
-use protocol::{Job, to_json};
+use protocol::Job;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    link,
+    headers,
+    link::{self, Connections},
     options::JetStreamOptions,
     publisher::{Publisher, StoreError},
     subjects,
 };
-use crate::{Driver, error::SubmitError};
+use crate::{Driver, error::SubmitError, stored::Stored};
 
 /// How long a submission may take. Its sender is promised an answer within 2 seconds.
 const SUBMIT_TIMEOUT: Duration = Duration::from_millis(1200);
@@ -53,7 +54,11 @@ impl Submitter {
         Ok((submitter, driver))
     }
 
-    pub(crate) async fn submit(&self, job: &Job) -> Result<(), SubmitError> {
+    pub(crate) fn connections(&self) -> Connections {
+        Connections::of([self.publisher.link().clone()])
+    }
+
+    pub(crate) async fn submit(&self, job: &Job) -> Result<Stored, SubmitError> {
         let (_turn, timeout) = if self.is_away() {
             let turn = self.turn.try_acquire().map_err(|_taken| {
                 SubmitError::Unreachable(Box::new(io::Error::from(io::ErrorKind::TimedOut)))
@@ -66,8 +71,8 @@ impl Submitter {
             .publisher
             .store(
                 subjects::of_lane(job.lane()),
-                &job.id.to_string(),
-                &to_json(job).into(),
+                headers::of_job(job),
+                &job.encode(),
                 Some(Instant::now() + timeout),
             )
             .await;

@@ -4,10 +4,11 @@ use std::{convert::Infallible, sync::Arc};
 
 use async_nats::jetstream::{
     self,
-    consumer::{AckPolicy, pull},
-    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
+    consumer::{self, AckPolicy, pull},
+    stream::{Config, DirectGetErrorKind, DiscardPolicy, RetentionPolicy, StorageType},
 };
-use protocol::{Audience, Event, Lane};
+use prometheus_client::metrics::counter::Counter;
+use protocol::{Audience, Event, JobContext, Lane};
 use tokio::{
     sync::{Notify, watch},
     time::Duration,
@@ -15,9 +16,10 @@ use tokio::{
 
 use super::{
     jobs::{Acks, Consumer, Jobs},
-    link,
+    link::{self, Connections},
     options::JetStreamOptions,
     publisher::Publisher,
+    sampled::Sampled,
     subjects, sweeper,
 };
 use crate::{
@@ -25,6 +27,8 @@ use crate::{
     backoff::Backoff,
     error::PublishError,
     limits::{JOB_ID_WINDOW, MAX_JOBS_PER_LANE},
+    metrics::{self, Holding},
+    stored::Stored,
 };
 
 const STREAM: &str = "JOBS";
@@ -46,6 +50,8 @@ fn stream(replicas: u8) -> Config {
         max_messages_per_subject: MAX_MESSAGES_PER_LANE,
         discard_new_per_subject: true,
         duplicate_window: JOB_ID_WINDOW,
+        // For the age of the oldest job.
+        allow_direct: true,
         num_replicas: replicas.into(),
         ..Config::default()
     }
@@ -71,11 +77,12 @@ pub(crate) struct Worker {
     replicas: u8,
     job_id_window: Duration,
     ack_wait: Duration,
+    malformed: Counter,
 }
 
 /// What the driver and the takers of jobs share about each lane.
 #[derive(Debug, Clone)]
-struct Lanes {
+pub(crate) struct Lanes {
     small: LaneState,
     large: LaneState,
 }
@@ -86,6 +93,8 @@ struct LaneState {
     consumer: watch::Sender<Option<Consumer>>,
     /// Notified of each ack.
     acked: Arc<Notify>,
+    /// What the lane holds.
+    holding: Sampled<Holding>,
 }
 
 impl LaneState {
@@ -96,6 +105,7 @@ impl LaneState {
         Self {
             consumer: watch::Sender::new(None),
             acked,
+            holding: Sampled::unknown(),
         }
     }
 }
@@ -109,9 +119,16 @@ impl Lanes {
     }
 }
 
+impl metrics::Lanes for Lanes {
+    fn holding(&self, lane: Lane) -> Option<Holding> {
+        self.get(lane).holding.latest()
+    }
+}
+
 impl Worker {
     pub(crate) async fn connect(
         options: &JetStreamOptions,
+        malformed: Counter,
     ) -> Result<(Self, Driver), async_nats::ConnectError> {
         let (client, link) = link::connect(options, "calculator").await?;
         let worker = Self {
@@ -123,10 +140,20 @@ impl Worker {
             replicas: options.replicas,
             job_id_window: options.job_id_window,
             ack_wait: options.ack_wait,
+            malformed,
         };
         let driven = worker.clone();
         let driver = Driver::new(async move |ready| driven.drive(&ready).await);
         Ok((worker, driver))
+    }
+
+    pub(crate) fn connections(&self) -> Connections {
+        Connections::of([self.publisher.link().clone()])
+    }
+
+    /// What each lane holds, for as long as it is connected.
+    pub(crate) fn holding(&self) -> Lanes {
+        self.lanes.clone()
     }
 
     pub(crate) fn jobs(&self, lane: Lane) -> Jobs {
@@ -139,6 +166,7 @@ impl Worker {
                 wait: self.ack_wait,
                 acked: Arc::clone(&state.acked),
             },
+            self.malformed.clone(),
         )
     }
 
@@ -146,8 +174,9 @@ impl Worker {
         &self,
         audience: &Audience,
         event: &Event,
-    ) -> Result<(), PublishError> {
-        self.publisher.publish(audience, event).await
+        context: JobContext,
+    ) -> Result<Stored, PublishError> {
+        self.publisher.publish(audience, event, context).await
     }
 
     /// Declares the stream and its consumers over every connection, and sweeps.
@@ -185,9 +214,12 @@ impl Worker {
         }
         ready.send_replace(true);
         let sweep = |lane| self.sweep(context, lane);
+        let sample = |lane| self.sample(context, lane);
         tokio::select! {
             failed = sweep(Lane::Small) => failed,
             failed = sweep(Lane::Large) => failed,
+            never = sample(Lane::Small) => match never {},
+            never = sample(Lane::Large) => match never {},
         }
     }
 
@@ -199,4 +231,41 @@ impl Worker {
         let acked = &self.lanes.get(lane).acked;
         sweeper::sweep(context, STREAM, lane, self.job_id_window, acked).await
     }
+
+    /// Follows what the lane holds, forever.
+    async fn sample(&self, context: &jetstream::Context, lane: Lane) -> Infallible {
+        let holding = &self.lanes.get(lane).holding;
+        holding.follow(|| holding_of(context, lane)).await
+    }
+}
+
+async fn holding_of(
+    context: &jetstream::Context,
+    lane: Lane,
+) -> Result<Holding, async_nats::Error> {
+    let stream = context.get_stream_no_info(STREAM).await?;
+    let consumer: consumer::Consumer<pull::Config> = stream.get_consumer(lane.name()).await?;
+    let info = consumer.cached_info();
+    let in_progress = u64::try_from(info.num_ack_pending)?;
+    let oldest_us = if info.num_pending + in_progress == 0 {
+        None
+    } else {
+        let oldest = stream
+            .direct_get_builder()
+            .sequence(info.ack_floor.stream_sequence + 1)
+            .next_by_subject(subjects::of_lane(lane))
+            .send()
+            .await;
+        match oldest {
+            Ok(job) => Some(u64::try_from(job.time.unix_timestamp_nanos() / 1000)?),
+            // It was done meanwhile.
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => None,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    Ok(Holding {
+        waiting: info.num_pending,
+        in_progress,
+        oldest_us,
+    })
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::{
     entry::Entry,
     history::History,
+    places::{Place, Places},
     tail::{Look, Tail},
 };
 
@@ -34,6 +35,10 @@ pub struct Cursor {
     era: u64,
     /// Everything up to here was read.
     position: u64,
+    /// Shows `position` to others.
+    place: Place,
+    /// The end of the log when the cursor was made.
+    made_at: u64,
     /// The reader named a place after the last one that the tail knows. It has to be checked with the
     /// history, because another process may have read further than this one.
     may_be_ahead: bool,
@@ -47,6 +52,7 @@ impl Cursor {
     pub(super) fn new(
         tail: Arc<Mutex<Tail>>,
         history: Option<Arc<dyn History>>,
+        places: &Places,
         audiences: &[Audience],
         wanted: fn(Kind) -> bool,
         since: Option<u64>,
@@ -59,13 +65,16 @@ impl Cursor {
             .collect();
         let era = locked.era();
         drop(locked);
+        let position = since.unwrap_or(end);
         Some(Self {
             tail,
             history,
             audiences: audiences.to_vec(),
             wanted,
             era,
-            position: since.unwrap_or(end),
+            position,
+            place: places.open(position),
+            made_at: end,
             may_be_ahead: since.is_some_and(|since| since > end),
             news,
         })
@@ -81,7 +90,7 @@ impl Cursor {
             let end = Box::pin(self.end_if_ahead()).await;
             self.may_be_ahead = false;
             if let Some(end) = end {
-                self.position = end;
+                self.reach(end);
                 return Item::Gap(end);
             }
         }
@@ -97,11 +106,12 @@ impl Cursor {
                 .look(&self.audiences, self.wanted, self.era, self.position);
             match (look, &self.history) {
                 (Look::Found(entry), _) => {
-                    self.position = entry.seq;
+                    self.reach(entry.seq);
                     return Item::Entry(entry);
                 }
                 (Look::UpToDate { head }, _) => {
-                    self.position = self.position.max(head);
+                    self.reach(self.position.max(head));
+                    let _waiting = self.place.wait(self.position);
                     select_all(self.news.iter_mut().map(|news| Box::pin(news.changed())))
                         .await
                         .0
@@ -113,33 +123,45 @@ impl Cursor {
                         Some(history) => history.held().await.first.saturating_sub(1),
                     };
                     self.era = era;
-                    self.position = before_first;
+                    self.reach(before_first);
                     return Item::Gap(before_first);
                 }
                 (Look::Behind { floor, .. }, None) => {
-                    self.position = floor;
+                    self.reach(floor);
                     return Item::Gap(floor);
                 }
                 (Look::Behind { head, .. }, Some(history)) => {
                     let next = history.next_after(&self.audiences, self.position).await;
                     if next.first > self.position.saturating_add(1) {
-                        self.position = next.first - 1;
+                        self.reach(next.first - 1);
                         return Item::Gap(self.position);
                     }
                     // The history may have been read at one time for one audience and later for
                     // another, so it may have passed over an event that was stored in between. None
                     // was up to the head, and the tail has what comes after it.
                     let Some(entry) = next.entry.filter(|entry| entry.seq <= head) else {
-                        self.position = self.position.max(head);
+                        self.reach(self.position.max(head));
                         continue;
                     };
-                    self.position = entry.seq;
+                    self.reach(entry.seq);
                     if (self.wanted)(entry.kind) {
                         return Item::Entry(Arc::new(entry));
                     }
                 }
             }
         }
+    }
+
+    /// Whether `entry` was published after the cursor was made, and not one that the reader had missed before.
+    #[must_use]
+    pub fn is_news(&self, entry: &Entry) -> bool {
+        entry.seq > self.made_at
+    }
+
+    /// Says that everything up to `position` was read.
+    fn reach(&mut self, position: u64) {
+        self.position = position;
+        self.place.reach(position);
     }
 
     /// The place to continue from, if this cursor's own place lies after the end of the log: that log

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use protocol::{
-    Audience,
+    Audience, JobContext,
     event::{self, InvalidEvent, Kind},
 };
 
@@ -15,6 +15,9 @@ pub struct Entry {
     pub kind: Kind,
     /// Who receives the event.
     pub audience: Audience,
+    /// When the event's job was accepted, and the span that published the event. `None` if its publisher
+    /// did not say.
+    pub context: Option<JobContext>,
     /// The JSON message for clients, which contains `seq`.
     pub message: Bytes,
 }
@@ -24,6 +27,7 @@ impl Entry {
     pub(crate) fn parse(
         seq: u64,
         audience: Audience,
+        context: Option<JobContext>,
         payload: &[u8],
     ) -> Result<Self, InvalidEvent> {
         let (kind, message) = event::message(payload, seq)?;
@@ -31,6 +35,7 @@ impl Entry {
             seq,
             kind,
             audience,
+            context,
             message,
         })
     }

@@ -14,6 +14,11 @@ pub trait History: fmt::Debug + Send + Sync {
 
     /// Which part of the log is held.
     fn held(&self) -> Answer<'_, Held>;
+
+    /// How many bytes of events the whole log holds, as far as is known at this moment.
+    fn bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The future of an answer.

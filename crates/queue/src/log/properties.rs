@@ -52,6 +52,7 @@ fn entry(seq: u64, to: usize) -> Entry {
         seq,
         kind: Kind::Result,
         audience: audience(to),
+        context: None,
         message: "x".repeat(20).into(),
     }
 }

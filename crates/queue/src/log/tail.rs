@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{entry::Entry, history::Held, retention::Retention};
 
 /// What an entry costs besides its message, in bytes: its place in two queues, and its fields.
-const ENTRY_OVERHEAD: usize = 192;
+const ENTRY_OVERHEAD: usize = 240;
 
 /// The end of the log. Entries are kept in order of age, for eviction, and by audience, for reading,
 /// so that a reader never looks at the events of other clients.
@@ -73,6 +73,14 @@ impl Tail {
     /// The place of the last event that is known to exist.
     pub(super) fn end(&self) -> Option<u64> {
         self.head.map(|head| head.max(self.end))
+    }
+
+    pub(super) fn events(&self) -> usize {
+        self.by_age.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn era(&self) -> u64 {
@@ -257,6 +265,7 @@ mod tests {
             seq,
             kind: Kind::Result,
             audience,
+            context: None,
             message: "x".into(),
         }
     }

@@ -21,7 +21,7 @@ use tempfile::{TempDir, tempdir};
 use testkit::within;
 use uuid::Uuid;
 
-use crate::stage::{Stage, failed, job, result, token};
+use crate::stage::{Stage, context, failed, job, result, token};
 
 /// How many damaged files `make test` tries.
 const TAILS: u64 = 300;
@@ -53,7 +53,11 @@ impl Killed {
             jobs.push((job, written()));
             let id = Uuid::now_v7();
             let audience = &audiences()[index % 2];
-            stage.worker.publish(audience, &result(id)).await.unwrap();
+            stage
+                .worker
+                .publish(audience, &result(id), context())
+                .await
+                .unwrap();
             events.push((id, written()));
         }
         let directory = copy(running.path());
@@ -192,7 +196,7 @@ async fn open(directory: &Path) -> (Vec<Job>, BTreeMap<u64, Vec<u8>>) {
 /// Everything that a cursor finds before an event that is published now.
 async fn read(worker: &Worker, cursor: &mut Cursor) -> BTreeMap<u64, Vec<u8>> {
     let last = failed(Uuid::now_v7());
-    let published = worker.publish(&Audience::Public, &last);
+    let published = worker.publish(&Audience::Public, &last, context());
     within("a stored event", published).await.unwrap();
     let mut messages = BTreeMap::new();
     loop {

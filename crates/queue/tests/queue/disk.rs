@@ -9,7 +9,7 @@ use queue::{Inspection, OpenError, Roles};
 use tempfile::tempdir;
 use uuid::Uuid;
 
-use crate::stage::{Stage, entry, failed, job, result, take};
+use crate::stage::{Stage, context, entry, failed, job, result, take};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_not_done_comes_again_after_a_restart() {
@@ -154,10 +154,10 @@ fn a_directory_that_cannot_be_used_is_an_error() {
 async fn a_format_of_another_version_is_refused() {
     let directory = tempdir().unwrap();
     Stage::open(directory.path()).await.close().await;
-    fs::write(directory.path().join("format"), "2\n").unwrap();
+    fs::write(directory.path().join("format"), "1\n").unwrap();
     assert!(matches!(
         Roles::on_disk(directory.path()),
-        Err(OpenError::Format(_, format)) if format == "2"
+        Err(OpenError::Format(_, format)) if format == "1"
     ));
 }
 
@@ -200,7 +200,7 @@ async fn a_lane_on_disk_refuses_a_job_over_its_limit_also_after_a_restart() {
 async fn publish(stage: &Stage, event: &Event) {
     stage
         .worker
-        .publish(&Audience::Public, event)
+        .publish(&Audience::Public, event, context())
         .await
         .unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::stream::DiscardPolicy;
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use protocol::{Audience, Event, Lane, event::Body};
 use queue::{Item, SubmitError, Worker};
 use testkit::{eventually, within};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     permissions::client,
-    stage::{Stage, entry, failed, job, options, reader, result, take, token},
+    stage::{Stage, context, entry, failed, job, options, reader, result, take, token},
 };
 
 /// What the web service promises: an answer within this time.
@@ -113,7 +113,7 @@ async fn a_queue_that_was_away_works_again_without_help() {
         assert_eq!(delivery.job, sent);
         stage
             .worker
-            .publish(&Audience::Public, &result(sent.id))
+            .publish(&Audience::Public, &result(sent.id), context())
             .await
             .unwrap();
         delivery.ack().await;
@@ -137,7 +137,11 @@ async fn an_event_waits_for_a_queue_that_is_away() {
     let event = result(Uuid::now_v7());
     let (calculator, published) = (stage.worker.clone(), event.clone());
     let mut publishing = JoinSet::new();
-    publishing.spawn(async move { calculator.publish(&Audience::Public, &published).await });
+    publishing.spawn(async move {
+        calculator
+            .publish(&Audience::Public, &published, context())
+            .await
+    });
     stage.server().restart();
     publishing.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(entry(&mut cursor).await.1, event);
@@ -161,15 +165,27 @@ async fn a_reader_behind_the_tail_reads_the_stream() {
         },
     };
     for index in 0..PARTS {
-        stage.worker.publish(&own[0], &part(index)).await.unwrap();
+        stage
+            .worker
+            .publish(&own[0], &part(index), context())
+            .await
+            .unwrap();
     }
-    stage.worker.publish(&own[1], &result(id)).await.unwrap();
+    stage
+        .worker
+        .publish(&own[1], &result(id), context())
+        .await
+        .unwrap();
     for index in 0..PARTS {
         assert_eq!(entry(&mut behind).await.1, part(index));
     }
     assert_eq!(entry(&mut behind).await.1, result(id));
     let last = failed(Uuid::now_v7());
-    stage.worker.publish(&own[1], &last).await.unwrap();
+    stage
+        .worker
+        .publish(&own[1], &last, context())
+        .await
+        .unwrap();
     assert_eq!(entry(&mut behind).await.1, last);
 }
 
@@ -179,7 +195,7 @@ async fn events_that_the_stream_no_longer_holds_are_a_gap() {
     for _ in 0..3 {
         stage
             .worker
-            .publish(&Audience::Public, &result(Uuid::now_v7()))
+            .publish(&Audience::Public, &result(Uuid::now_v7()), context())
             .await
             .unwrap();
     }
@@ -211,6 +227,51 @@ async fn events_that_the_stream_no_longer_holds_are_a_gap() {
         assert_eq!(cursor.next().await, Item::Gap(last - 1));
         assert_eq!(entry(&mut cursor).await.0, last);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_keeps_ten_minutes_and_512_mebibytes() {
+    let mut stage = Stage::jetstream().await;
+    let (raw, _) = client(stage.server(), "websocket").await;
+    let streams = async_nats::jetstream::new(raw);
+    let stream = streams.get_stream("RESULTS").await.unwrap();
+    let config = stream.cached_info().config.clone();
+    assert_eq!(config.discard, DiscardPolicy::Old);
+    assert_eq!(config.max_age, Duration::from_secs(600));
+    assert_eq!(config.max_bytes, 512 * 1024 * 1024);
+    // The same limits, as small as a test can wait for.
+    for smaller in [
+        Config {
+            max_bytes: 1000,
+            ..config.clone()
+        },
+        Config {
+            max_age: Duration::from_secs(1),
+            duplicate_window: Duration::from_secs(1),
+            ..config
+        },
+    ] {
+        streams.update_stream(smaller).await.unwrap();
+        for _ in 0..10 {
+            let event = result(Uuid::now_v7());
+            stage
+                .worker
+                .publish(&Audience::Public, &event, context())
+                .await
+                .unwrap();
+        }
+        let first = stream.get_info().await.unwrap().state.first_sequence;
+        eventually("a log without its oldest events", async || {
+            let state = stream.get_info().await.unwrap().state;
+            (state.first_sequence > first || state.messages < 10).then_some(())
+        })
+        .await;
+    }
+    let (reader, _driver) = reader(stage.server()).await;
+    let mut cursor = reader
+        .cursor(&[Audience::Public], |_| true, Some(0))
+        .unwrap();
+    assert!(matches!(cursor.next().await, Item::Gap(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 mod damage;
 mod disk;
 mod faults;
+mod metrics;
 mod permissions;
 mod promises;
 mod stage;
@@ -11,13 +12,15 @@ mod stage;
 use std::num::NonZeroUsize;
 
 use protocol::{
-    Audience, Event, Job, Lane,
+    Audience, Event, Job, JobContext, Lane, TraceParent,
     event::{Body, Kind},
 };
 use queue::{Delivery, Item, Roles, SubmitError};
+use testkit::within;
 use uuid::Uuid;
 
-use stage::{Stage, entry, failed, job, result, take, token};
+use metrics::Shown;
+use stage::{Stage, context, entry, failed, job, result, take, token};
 
 fn summary(delivery: &Delivery) -> (u64, u64) {
     (delivery.job.n, delivery.attempt)
@@ -125,7 +128,7 @@ on_each_kind! {
         let mut bare = stage.cursor(&[Audience::Public], None);
         let ids = [(); 4].map(|()| Uuid::now_v7());
         for (audience, id) in [&own, &other, &Audience::Public, &own].into_iter().zip(ids) {
-            stage.worker.publish(audience, &result(id)).await.unwrap();
+            stage.worker.publish(audience, &result(id), context()).await.unwrap();
         }
         let mut last = 0;
         for id in [ids[0], ids[2], ids[3]] {
@@ -141,7 +144,7 @@ on_each_kind! {
         let mut cursor = stage.cursor(&[Audience::Public], None);
         let (first, second) = (result(Uuid::now_v7()), result(Uuid::now_v7()));
         for event in [&first, &first, &second] {
-            stage.worker.publish(&Audience::Public, event).await.unwrap();
+            stage.worker.publish(&Audience::Public, event, context()).await.unwrap();
         }
         assert_eq!(entry(&mut cursor).await.1, first);
         assert_eq!(entry(&mut cursor).await.1, second);
@@ -151,7 +154,7 @@ on_each_kind! {
         let mut cursor = stage.cursor(&[Audience::Public], None);
         let (id, other) = (Uuid::now_v7(), Uuid::now_v7());
         for event in [result(id), failed(id), failed(other)] {
-            stage.worker.publish(&Audience::Public, &event).await.unwrap();
+            stage.worker.publish(&Audience::Public, &event, context()).await.unwrap();
         }
         assert_eq!(entry(&mut cursor).await.1, result(id));
         assert_eq!(entry(&mut cursor).await.1, failed(other));
@@ -162,7 +165,7 @@ on_each_kind! {
         let ids = [(); 6].map(|()| Uuid::now_v7());
         let mut cursor = stage.cursor(&own, None);
         for (index, id) in ids.into_iter().enumerate() {
-            stage.worker.publish(&own[index % 2], &result(id)).await.unwrap();
+            stage.worker.publish(&own[index % 2], &result(id), context()).await.unwrap();
         }
         let (seq, event) = entry(&mut cursor).await;
         assert_eq!(event, result(ids[0]));
@@ -173,8 +176,22 @@ on_each_kind! {
         }
     }
 
+    what_travels_with_a_job_and_with_an_event_arrives(stage) {
+        let mut cursor = stage.cursor(&[Audience::Public], None);
+        let sent = job(10);
+        stage.submit(&sent).await;
+        let delivery = take(&mut stage.worker.jobs(Lane::Small)).await;
+        assert_eq!(delivery.job.context, sent.context);
+        let context = JobContext { traceparent: TraceParent::random(), ..sent.context };
+        stage.worker.publish(&Audience::Public, &result(sent.id), context).await.unwrap();
+        let Item::Entry(entry) = within("an entry", cursor.next()).await else {
+            panic!("a gap");
+        };
+        assert_eq!(entry.context, Some(context));
+    }
+
     a_place_after_the_end_is_a_gap(stage) {
-        stage.worker.publish(&Audience::Public, &result(Uuid::now_v7())).await.unwrap();
+        stage.worker.publish(&Audience::Public, &result(Uuid::now_v7()), context()).await.unwrap();
         let mut cursor = stage.cursor(&[Audience::Public], Some(u64::MAX));
         assert!(matches!(cursor.next().await, Item::Gap(_)));
     }
@@ -184,9 +201,101 @@ on_each_kind! {
         let mut cursor = stage.reader.cursor(&[Audience::Public], results, None).unwrap();
         let id = Uuid::now_v7();
         let started = Event { id, n: 10, body: Body::Started { attempt: 1 } };
-        stage.worker.publish(&Audience::Public, &started).await.unwrap();
-        stage.worker.publish(&Audience::Public, &result(id)).await.unwrap();
+        stage.worker.publish(&Audience::Public, &started, context()).await.unwrap();
+        stage.worker.publish(&Audience::Public, &result(id), context()).await.unwrap();
         assert_eq!(entry(&mut cursor).await.1, result(id));
+    }
+
+    what_is_repeated_is_counted(stage) {
+        let submitter = Shown::by(|registry| stage.submitter.register(registry));
+        let worker = Shown::by(|registry| stage.worker.register(registry));
+        let mut jobs = stage.worker.jobs(Lane::Small);
+        let job = job(1);
+        let delivery = stage.deliver(&mut jobs, &job).await;
+        let repeated = r#"fibwire_duplicates_total{stream="jobs"}"#;
+        assert_eq!(submitter.value(repeated), Some(0.0));
+        stage.submit(&job).await;
+        assert_eq!(submitter.value(repeated), Some(1.0));
+        assert_eq!(submitter.value("fibwire_submit_seconds_count"), Some(2.0));
+
+        let again = r#"fibwire_redeliveries_total{lane="small"}"#;
+        assert_eq!(worker.value(again), Some(0.0));
+        delivery.nak().await;
+        take(&mut jobs).await.ack().await;
+        assert_eq!(worker.value(again), Some(1.0));
+
+        for _ in 0..2 {
+            stage.worker.publish(&Audience::Public, &result(job.id), context()).await.unwrap();
+        }
+        let repeated = r#"fibwire_duplicates_total{stream="results"}"#;
+        assert_eq!(worker.value(repeated), Some(1.0));
+        assert_eq!(worker.value("fibwire_event_store_seconds_count"), Some(2.0));
+    }
+
+    the_jobs_that_it_holds_are_counted(stage) {
+        let worker = Shown::by(|registry| stage.worker.register(registry));
+        let mut jobs = stage.worker.jobs(Lane::Large);
+        for n in 1_000_001..=1_000_003 {
+            stage.submit(&Job { context: JobContext::now(TraceParent::random()), ..job(n) }).await;
+        }
+        let delivery = take(&mut jobs).await;
+        worker.becomes(r#"fibwire_jobs_waiting{lane="large"}"#, Some(2.0)).await;
+        worker.becomes(r#"fibwire_jobs_in_progress{lane="large"}"#, Some(1.0)).await;
+        let age = worker.value(r#"fibwire_oldest_job_age_seconds{lane="large"}"#).unwrap();
+        assert!(age > 0.0 && age < 60.0, "{age}");
+        assert_eq!(worker.value(r#"fibwire_jobs_waiting{lane="small"}"#), Some(0.0));
+        assert_eq!(worker.value(r#"fibwire_lane_capacity_jobs{lane="large"}"#), Some(100_000.0));
+        delivery.ack().await;
+        for _ in 0..2 {
+            take(&mut jobs).await.ack().await;
+        }
+        worker.becomes(r#"fibwire_oldest_job_age_seconds{lane="large"}"#, Some(0.0)).await;
+        worker.becomes(r#"fibwire_jobs_in_progress{lane="large"}"#, Some(0.0)).await;
+    }
+
+    the_log_shows_its_size_and_the_reader_furthest_behind(stage) {
+        let reader = Shown::by(|registry| stage.reader.register(registry));
+        let slow = stage.cursor(&[Audience::Public], None);
+        let mut quick = stage.cursor(&[Audience::Public], None);
+        assert_eq!(reader.value("fibwire_cursor_lag_events"), Some(0.0));
+        for _ in 0..3 {
+            let event = result(Uuid::now_v7());
+            stage.worker.publish(&Audience::Public, &event, context()).await.unwrap();
+            assert_eq!(entry(&mut quick).await.1, event);
+        }
+        assert_eq!(reader.value("fibwire_cursor_lag_events"), Some(3.0));
+        drop(slow);
+        assert_eq!(reader.value("fibwire_cursor_lag_events"), Some(0.0));
+        assert_eq!(reader.value("fibwire_tail_events"), Some(3.0));
+        assert!(reader.value("fibwire_tail_bytes").unwrap() > 600.0);
+        assert_eq!(reader.value("fibwire_log_limit_bytes"), Some(536_870_912.0));
+        testkit::eventually("the size of the log", async || {
+            reader.value("fibwire_log_bytes").filter(|bytes| *bytes > 100.0)
+        })
+        .await;
+    }
+
+    a_reader_that_waits_is_not_behind_because_of_events_for_others(stage) {
+        let reader = Shown::by(|registry| stage.reader.register(registry));
+        let other = Audience::Client(token('b'));
+        let mut waiting = stage.cursor(&[Audience::Client(token('a'))], None);
+        let mut watching = stage.cursor(std::slice::from_ref(&other), None);
+        let published = async {
+            stage.worker.publish(&other, &result(Uuid::now_v7()), context()).await.unwrap();
+            entry(&mut watching).await;
+        };
+        tokio::select! {
+            biased;
+            item = waiting.next() => panic!("{item:?}"),
+            () = published => {}
+        }
+        // While its future waits it is up to date; now nobody reads with it any more.
+        assert_eq!(reader.value("fibwire_cursor_lag_events"), Some(1.0));
+        tokio::select! {
+            biased;
+            item = waiting.next() => panic!("{item:?}"),
+            lag = async { reader.value("fibwire_cursor_lag_events") } => assert_eq!(lag, Some(0.0)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use testkit::NatsServer;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::stage::{Stage, entry, job, result};
+use crate::stage::{Stage, context, entry, job, result};
 
 /// A plain NATS client as `user`, and the errors that the server sends it.
 pub(crate) async fn client(server: &NatsServer, user: &str) -> (Client, mpsc::Receiver<String>) {
@@ -42,12 +42,14 @@ async fn no_service_can_do_what_is_another_services() {
         ("web", "$JS.API.STREAM.INFO.JOBS"),
         ("web", "$JS.API.CONSUMER.MSG.NEXT.JOBS.small"),
         ("web", "$JS.API.STREAM.PURGE.JOBS"),
+        ("web", "$JS.API.DIRECT.GET.JOBS"),
         ("calculator", "jobs.small"),
         ("calculator", "$JS.API.STREAM.DELETE.JOBS"),
         ("calculator", "$JS.API.DIRECT.GET.RESULTS"),
         ("websocket", "jobs.small"),
         ("websocket", "results.public"),
         ("websocket", "$JS.API.STREAM.INFO.JOBS"),
+        ("websocket", "$JS.API.DIRECT.GET.JOBS"),
         ("websocket", "$JS.API.STREAM.DELETE.RESULTS"),
     ] {
         let (client, mut refusals) = client(stage.server(), user).await;
@@ -103,7 +105,7 @@ async fn a_consumer_of_jobs_cannot_deliver_into_the_log() {
     let event = result(Uuid::now_v7());
     stage
         .worker
-        .publish(&Audience::Public, &event)
+        .publish(&Audience::Public, &event, context())
         .await
         .unwrap();
     assert_eq!(entry(&mut cursor).await.1, event);

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     permissions::client,
-    stage::{Stage, entry, job, reader, result, take},
+    stage::{Stage, context, entry, job, reader, result, take},
 };
 
 /// How long the answer to a submission may take.
@@ -57,12 +57,65 @@ async fn an_id_is_remembered_across_a_restart_after_its_job_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_forgotten_and_is_computed_again_has_one_end() {
+    // As after an outage that is longer than an id of a job is remembered.
+    let mut stage = Stage::forgetful().await;
+    let mut cursor = stage.cursor(&[Audience::Public], None);
+    let mut jobs = stage.worker.jobs(Lane::Small);
+    let (again, other) = (job(1), job(2));
+    let worker = stage.worker.clone();
+    let publish = async |id| {
+        let event = result(id);
+        worker
+            .publish(&Audience::Public, &event, context())
+            .await
+            .unwrap();
+    };
+    let first = stage.deliver(&mut jobs, &again).await;
+    publish(again.id).await;
+    first.ack().await;
+    let (client, _) = client(stage.server(), "calculator").await;
+    let stream = jetstream::new(client).get_stream("JOBS").await.unwrap();
+    eventually("a job that is swept", async || {
+        (stream.get_info().await.unwrap().state.messages == 0).then_some(())
+    })
+    .await;
+    stage.server().kill();
+    stage.server().restart();
+    let second = stage.deliver(&mut jobs, &again).await;
+    assert_eq!((second.job.id, second.attempt), (again.id, 1));
+    publish(again.id).await;
+    second.ack().await;
+    publish(other.id).await;
+    assert_eq!(entry(&mut cursor).await.1, result(again.id));
+    assert_eq!(entry(&mut cursor).await.1, result(other.id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_followed_after_the_driver_has_ended() {
+    let mut stage = Stage::jetstream().await;
+    let (reader, mut driver) = reader(stage.server()).await;
+    let mut unfed = reader.cursor(&[Audience::Public], |_| true, None).unwrap();
+    let mut fed = stage.cursor(&[Audience::Public], None);
+    driver.shutdown().await;
+    let event = result(Uuid::now_v7());
+    stage
+        .worker
+        .publish(&Audience::Public, &event, context())
+        .await
+        .unwrap();
+    assert_eq!(entry(&mut fed).await.1, event);
+    let followed = timeout(Duration::from_secs(1), unfed.next()).await;
+    assert!(followed.is_err(), "{followed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_place_in_a_log_that_was_lost_is_a_gap() {
     let mut stage = Stage::jetstream().await;
     let mut cursor = stage.cursor(&[Audience::Public], None);
     stage
         .worker
-        .publish(&Audience::Public, &result(Uuid::now_v7()))
+        .publish(&Audience::Public, &result(Uuid::now_v7()), context())
         .await
         .unwrap();
     let (old, _) = entry(&mut cursor).await;
@@ -72,7 +125,7 @@ async fn a_place_in_a_log_that_was_lost_is_a_gap() {
     for _ in 0..5 {
         stage
             .worker
-            .publish(&Audience::Public, &result(Uuid::now_v7()))
+            .publish(&Audience::Public, &result(Uuid::now_v7()), context())
             .await
             .unwrap();
     }
@@ -192,7 +245,7 @@ async fn many_resuming_readers_do_not_delay_a_live_one() {
         let worker = stage.worker.clone();
         publishing.spawn(async move {
             let event = result(Uuid::now_v7());
-            worker.publish(&Audience::Public, &event).await
+            worker.publish(&Audience::Public, &event, context()).await
         });
     }
     for published in publishing.join_all().await {
@@ -218,7 +271,7 @@ async fn many_resuming_readers_do_not_delay_a_live_one() {
         let event = result(Uuid::now_v7());
         stage
             .worker
-            .publish(&Audience::Public, &event)
+            .publish(&Audience::Public, &event, context())
             .await
             .unwrap();
         let published = Instant::now();

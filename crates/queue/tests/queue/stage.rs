@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::Path, time::Duration};
 
 use protocol::{
-    Audience, ClientToken, Event, Job,
+    Audience, ClientToken, Event, Job, JobContext, TraceParent,
     event::{Body, Timings},
 };
 use queue::{
@@ -162,8 +162,12 @@ pub(crate) fn job(n: u64) -> Job {
         id: Uuid::now_v7(),
         n,
         client: None,
-        accepted_us: 1,
+        context: context(),
     }
+}
+
+pub(crate) fn context() -> JobContext {
+    JobContext::now(TraceParent::random())
 }
 
 pub(crate) fn token(letter: char) -> ClientToken {

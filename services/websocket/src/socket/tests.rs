@@ -1,7 +1,7 @@
 //! Sockets over connections in memory, on a paused clock.
 
 use axum::http::HeaderMap;
-use protocol::{Audience, Event, event::Body};
+use protocol::{Audience, Event, JobContext, TraceParent, event::Body};
 use queue::{Roles, Worker};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
@@ -10,8 +10,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
 use super::*;
-use crate::{Config, admission::Admissions, request::Request};
+use crate::{Config, admission::Admissions, metrics::Kind, request::Request};
 
 /// The digits of F(10^6).
 const LONG: usize = 208_988;
@@ -33,14 +35,14 @@ impl Stage {
             allowed_origins: protocol::Origins::default(),
             max_sockets: 1,
         };
-        let mut admission = Admissions::new(reader, config)
-            .admit(&HeaderMap::new(), Request::parse(""))
+        let mut admission = Admissions::new(reader, config, Arc::default())
+            .admit(Kind::WebSocket, &HeaderMap::new(), Request::parse(""))
             .unwrap();
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            let mut socket = Socket::new(connection).await;
+            let mut socket = Socket::new(connection, Arc::default()).await;
             socket.serve(&mut admission, &stop).await;
         });
         Self {
@@ -59,7 +61,11 @@ impl Stage {
         };
         let event = Event { id, n: 10, body };
         self.worker
-            .publish(&Audience::Public, &event)
+            .publish(
+                &Audience::Public,
+                &event,
+                JobContext::now(TraceParent::random()),
+            )
             .await
             .unwrap();
         id

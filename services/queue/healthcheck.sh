@@ -1,0 +1,18 @@
+#!/bin/sh
+# The health check of a queue of one node. After a write that failed, as on a full disk, a stream stores nothing
+# more until the server starts again, even when there is room. So the server is told to end, and Docker starts it
+# again. Where the disk is still full, that repeats until it is not.
+set -eu
+
+healthz=http://127.0.0.1:8222/healthz
+
+# Without a query, the server also says whether each stream can store. To be slow is not to say no.
+cannot_store() { wget -q -S -T 1 -O /dev/null "$healthz" 2>&1 | grep -q 'HTTP/1.1 503'; }
+
+wget -q -T 1 -O /dev/null "$healthz?js-enabled-only=true"
+# A stream that is being made says no for a moment.
+if cannot_store && sleep 0.5 && cannot_store; then
+    echo "healthcheck: a stream cannot store, so the server starts again" >&2
+    kill -TERM 1
+    exit 1
+fi
