@@ -10,8 +10,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, bail};
-use futures_util::{StreamExt, future::join_all};
+use anyhow::Context;
+use futures_util::{
+    StreamExt,
+    future::{Either, join_all, select},
+};
 use serde::Serialize;
 use tokio::{
     sync::{Semaphore, watch},
@@ -127,9 +130,9 @@ pub(crate) async fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> 
     };
     let start = Instant::now();
     let members: Vec<Cell<Option<Received>>> = (0..size).map(|_| Cell::default()).collect();
-    let mut all = pin!(join_all(members.iter().map(async |received| {
+    let all = join_all(members.iter().map(async |received| {
         received.set(Some(crowd.stay().await));
-    })));
+    }));
     let conducted = async {
         let mut gathered = crowd.gathered.subscribe();
         timeout(PATIENCE, gathered.wait_for(|gathered| *gathered))
@@ -150,12 +153,16 @@ pub(crate) async fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> 
         crowd.post_last().await?;
         anyhow::Ok(since)
     };
-    let since = tokio::select! {
-        since = conducted => since?,
-        _ = &mut all => bail!("every socket ended before the last job was posted"),
+    let since = match select(pin!(conducted), all).await {
+        Either::Left((since, all)) => {
+            let since = since?;
+            // Who has not received the last job by then is counted.
+            timeout(PATIENCE, all).await.ok();
+            since
+        }
+        // Everyone may have the end of the last job before its 202 is there.
+        Either::Right((_, conducted)) => conducted.await?,
     };
-    // Who has not received the last job by then is counted.
-    timeout(PATIENCE, all).await.ok();
     let received: Vec<_> = members.iter().filter_map(Cell::get).collect();
     let report = crowd.report(&received, since);
     write_line(out, &report)

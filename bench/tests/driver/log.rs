@@ -69,12 +69,16 @@ pub(crate) enum Flaw {
     ClosesSockets,
     /// The server does not answer for a second.
     Stalls,
+    /// Every job ends before its 202 is sent.
+    AnswersAfterEnd,
 }
 
 /// The job that goes wrong, counted from 0, the one that opens the audit.
 const VICTIM: usize = 5;
 /// How many jobs later it ends again.
 const LATE: usize = 20;
+/// How long a job has been ended when its 202 is sent.
+const AFTER_END: Duration = Duration::from_millis(30);
 /// After how many messages a socket is closed.
 const MESSAGES_PER_SOCKET: usize = 30;
 
@@ -161,6 +165,12 @@ impl Fake {
             log.end(&victim, Flaw::None);
         }
         fake.length.send_replace(log.entries.len());
+        drop(log);
+        if fake.flaw == Flaw::AnswersAfterEnd {
+            timeout(AFTER_END, std::future::pending::<()>())
+                .await
+                .expect_err("a moment");
+        }
         match flaw {
             Flaw::RefusesButKeeps if is_first => StatusCode::SERVICE_UNAVAILABLE.into_response(),
             Flaw::HangsUpButKeeps if is_first => {

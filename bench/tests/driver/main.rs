@@ -374,6 +374,12 @@ fn a_crowd_on_a_good_server_receives_the_same_and_nobody_leaves() {
 }
 
 #[test]
+fn a_crowd_may_receive_the_last_job_before_its_202() {
+    let report = crowd(&Stage::with_log(Flaw::AnswersAfterEnd));
+    assert_eq!(report["ends"], 20 * 41, "{report}");
+}
+
+#[test]
 fn a_crowd_whose_sockets_are_closed_comes_back_and_misses_nothing() {
     let report = crowd(&Stage::with_log(Flaw::ClosesSockets));
     for (key, expected) in [("ends", 20 * 41), ("missed", 0), ("unread", 0)] {
