@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, params};
 
 use super::store::{Batch, Durability, Scan, Store, StoreError, Table};
 
@@ -74,6 +74,10 @@ impl Sqlite {
 
     /// Whether the structure of the file is sound. The content of the records is not checked.
     pub(super) fn is_sound(&self) -> rusqlite::Result<bool> {
+        // A file that may be written is read-only to SQLite if its header has an unknown version.
+        if self.connection.is_readonly(MAIN_DB)? {
+            return Ok(false);
+        }
         let check = self
             .connection
             .query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
@@ -263,13 +267,18 @@ fn read_all(
     Ok(())
 }
 
-/// Whether the file is damaged. Since the statements are always the same, a statement that does not
-/// fit the file means that, too.
+/// Whether the file is damaged. Since the statements are always the same and no record is long, a
+/// statement that does not fit the file means that, too, and so does a record that is too long.
 pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqlInputError { .. })
         || matches!(
             error.sqlite_error_code(),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+            Some(
+                ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::TooBig
+                    | ErrorCode::Unknown
+            )
         )
 }
 

@@ -151,6 +151,60 @@ async fn a_store_whose_columns_have_other_names_is_damaged() {
     killed.check(killed.directory.path(), 0).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_longer_than_sqlite_reads_is_damaged() {
+    // A row is its length, its key, and a header of seven bytes: its own length, no second copy of the
+    // key, and a blob that takes the rest. The row has as few bytes in its page as such a long one can.
+    let (few, page) = (489, 4092);
+    let length = few + (1 << 18) * page;
+    let killed = Killed::new().await;
+    open(killed.directory.path()).await;
+    let store = fs::read(killed.directory.path().join(STORE)).unwrap();
+    for seq in killed.messages.keys() {
+        let key = varint(*seq);
+        let blob = varint(12 + 2 * (length - 7));
+        let long = [&varint(length)[..], &key, &[7, 0], &blob].concat();
+        let mut damaged = store.clone();
+        for at in 2..store.len() - long.len() {
+            if store[at..].starts_with(&key) {
+                damaged[at - 2..][..long.len()].copy_from_slice(&long);
+            }
+        }
+        assert_ne!(store, damaged, "no row has the key {seq}");
+        let copy = copy(killed.directory.path());
+        fs::write(copy.path().join(STORE), damaged).unwrap();
+        killed.check(copy.path(), 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_byte_of_the_header_may_be_damaged() {
+    let killed = Killed::new().await;
+    open(killed.directory.path()).await;
+    let store = fs::read(killed.directory.path().join(STORE)).unwrap();
+    for at in 0..100 {
+        for mask in [1, 0xff] {
+            let mut damaged = store.clone();
+            damaged[at] ^= mask;
+            let copy = copy(killed.directory.path());
+            fs::write(copy.path().join(STORE), damaged).unwrap();
+            eprintln!("byte {at} of {STORE} is xored with {mask:#x}");
+            killed.check(copy.path(), 0).await;
+        }
+    }
+}
+
+/// A number below 2^56 as SQLite's files have it: seven bits in each byte, the highest first.
+fn varint(number: u64) -> Vec<u8> {
+    let mut bytes = vec![(number & 0x7f) as u8];
+    let mut rest = number >> 7;
+    while rest > 0 {
+        bytes.insert(0, (rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes
+}
+
 fn tails() -> u64 {
     std::env::var("TAILS").map_or(TAILS, |tails| tails.parse().expect("a number"))
 }
