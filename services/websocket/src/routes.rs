@@ -95,11 +95,10 @@ async fn open(State(sockets): State<Sockets>, mut request: HttpRequest) -> Respo
             Err(Refusal::OriginNotAllowed) => Err(CloseReason::OriginNotAllowed),
             Err(Refusal::BadRequest) => Err(CloseReason::BadQuery),
             Err(Refusal::TooMany) => Err(CloseReason::TooManySockets),
-            Ok(admission) => Ok(admission),
+            Ok(admission) => Ok((admission, sockets.0.drain.place())),
         };
     let upgrade = hyper::upgrade::on(&mut request);
     let metrics = Arc::clone(&sockets.0.metrics);
-    let mut place = sockets.0.drain.place();
     sockets.0.tasks.spawn(async move {
         let connection = match upgrade.await {
             Ok(connection) => TokioIo::new(connection),
@@ -107,7 +106,7 @@ async fn open(State(sockets): State<Sockets>, mut request: HttpRequest) -> Respo
         };
         let mut socket = Socket::new(connection, metrics).await;
         match admission {
-            Ok(mut admission) => socket.serve(&mut admission, &mut place).await,
+            Ok((mut admission, mut place)) => socket.serve(&mut admission, &mut place).await,
             Err(reason) => socket.close(reason).await,
         }
     });
