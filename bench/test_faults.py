@@ -180,7 +180,7 @@ def test_a_socket_of_a_crowd_that_missed_something_is_a_problem() -> None:
 
 def test_sockets_of_a_server_that_was_told_to_end_may_not_come_back_together() -> None:
     def came_back(most: int, kind: Kind = Kind.RESTART, service: str = "websocket-1", count: int = 10_000) -> int:
-        fault: Injected = {**injected(0.5, [service]), "kind": kind, "reopened": count, "most_reopened": most}  # type: ignore[typeddict-item]
+        fault: Injected = {**injected(0.5, [service]), "kind": kind, "reopened": count, "most_reopened": most}
         return len(problems(a_run([fault])))
 
     assert came_back(4000) == 0
