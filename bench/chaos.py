@@ -37,6 +37,11 @@ RECOVERY_LIMIT_S = 10
 NODE_RECOVERY_LIMIT_S = 20
 # How long no job may be accepted when one node of several is disturbed.
 PAUSE_LIMIT_S = 10
+# Over how long a websocket process spreads the end of its sockets (DRAIN), from how many sockets on it takes that
+# long, and how many times as many as evenly may come back in a second.
+DRAIN_S = 5
+SPREAD_SOCKETS = 2500
+PEAK_LIMIT = 2
 _WHOLE_PATIENCE_S = 120
 _RECOVERY_PATIENCE_S = 60
 # How long to wait for a long job that is to be disturbed, and how long it has to be.
@@ -183,7 +188,8 @@ def disturbed(seed: int, args: argparse.Namespace, project: str, url: str) -> Fa
         done["as_before_s"] = as_before(report, done["ended_s"], until_s)
         done["pause_s"] = longest_pause(report, done["began_s"], until_s)
         if crowded:
-            done["most_reopened"] = most_reopened(crowded, done["began_s"] - crowd_s, until_s - crowd_s)
+            by_second = reopened(crowded, done["began_s"] - crowd_s, until_s - crowd_s)
+            done["reopened"], done["most_reopened"] = sum(by_second), max(by_second, default=0)
     return {
         "seed": seed,
         "containers": list(targets),
@@ -291,9 +297,9 @@ def crowd_of(sockets: int, seconds: float, url: str) -> AbstractContextManager[C
     return Crowd(sockets, seconds, url) if sockets else nullcontext()
 
 
-def most_reopened(crowd: CrowdReport, began_s: float, until_s: float) -> int:
-    """How many sockets were opened again in one second, at most, between two times since the crowd gathered."""
-    return max(crowd["reopened_by_second"][max(0, int(began_s)) : int(until_s) + 1], default=0)
+def reopened(crowd: CrowdReport, began_s: float, until_s: float) -> list[int]:
+    """How many sockets were opened again in each second between two times since the crowd gathered."""
+    return crowd["reopened_by_second"][max(0, int(began_s)) : int(until_s) + 1]
 
 
 def inject(fault: Fault, targets: dict[str, Container], driver: Driver, url: str) -> Injected:
@@ -326,6 +332,7 @@ def inject(fault: Fault, targets: dict[str, Container], driver: Driver, url: str
         "recovered_s": recovered_s,
         "as_before_s": None,
         "pause_s": 0,
+        "reopened": None,
         "most_reopened": None,
     }
 
@@ -385,6 +392,7 @@ def problems(run: FaultRun) -> list[str]:
             found.append(
                 f"no job was accepted for {done['pause_s']:.1f} s when {done['containers']} had been {done['kind']}"
             )
+        found += came_back_together(done)
         recovered_s = done["recovered_s"]
         if recovered_s is None or recovered_s > (NODE_RECOVERY_LIMIT_S if of_nodes else RECOVERY_LIMIT_S):
             after = "never" if recovered_s is None else f"only after {recovered_s:.1f} s"
@@ -392,6 +400,15 @@ def problems(run: FaultRun) -> list[str]:
                 f"a new client was served {after} when {' and '.join(done['containers'])} had been {done['kind']}"
             )
     return found
+
+
+def came_back_together(done: Injected) -> list[str]:
+    """Whether the sockets of a websocket process that was told to end came back too many at a time."""
+    told_to_end = done["kind"] == Kind.RESTART and all(name.startswith("websocket") for name in done["containers"])
+    count, most = done["reopened"] or 0, done["most_reopened"] or 0
+    if not told_to_end or count < SPREAD_SOCKETS or most <= PEAK_LIMIT * count / DRAIN_S:
+        return []
+    return [f"{most} of {count} sockets came back in one second when {done['containers']} had been {done['kind']}"]
 
 
 def save_logs(project: str, seed: int) -> None:

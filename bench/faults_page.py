@@ -76,7 +76,8 @@ class Injected(TypedDict):
     as_before_s: float | None
     # The longest time without an accepted job, until the next fault.
     pause_s: float
-    # How many sockets of a crowd were opened again in one second, at most, until the next fault.
+    # How many sockets of a crowd were opened again until the next fault, and how many in one second, at most.
+    reopened: int | None
     most_reopened: int | None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import faults_page
-from bench.chaos import PAUSE_LIMIT_S, RECOVERY_LIMIT_S, as_before, longest_pause, most_reopened, problems
+from bench.chaos import PAUSE_LIMIT_S, RECOVERY_LIMIT_S, as_before, longest_pause, problems, reopened
 from bench.faults import CALM_S, Kind, containers, schedule
 from bench.faults_page import CrowdReport, FaultRun, Head, Injected, Report, Slot
 from bench.figures import Times
@@ -53,6 +53,7 @@ def injected(recovered_s: float | None, containers: list[str] | None = None) -> 
         "recovered_s": recovered_s,
         "as_before_s": recovered_s,
         "pause_s": 0.75,
+        "reopened": None,
         "most_reopened": None,
     }
 
@@ -173,8 +174,21 @@ def test_a_socket_of_a_crowd_that_missed_something_is_a_problem() -> None:
         "2 of 100 sockets unread",
         "3 gaps in the crowd",
     ]
-    assert most_reopened(crowd, began_s=0.5, until_s=1.9) == 40
-    assert most_reopened(crowd, began_s=-5, until_s=20) == 60
+    assert reopened(crowd, began_s=0.5, until_s=1.9) == [0, 40]
+    assert reopened(crowd, began_s=-5, until_s=20) == [0, 40, 60]
+
+
+def test_sockets_of_a_server_that_was_told_to_end_may_not_come_back_together() -> None:
+    def came_back(most: int, kind: Kind = Kind.RESTART, service: str = "websocket-1", count: int = 10_000) -> int:
+        fault: Injected = {**injected(0.5, [service]), "kind": kind, "reopened": count, "most_reopened": most}
+        return len(problems(a_run([fault])))
+
+    assert came_back(4000) == 0
+    assert came_back(4001) == 1
+    # Nobody could tell the clients, or there are so few that they need not wait.
+    assert came_back(10_000, Kind.KILL) == 0
+    assert came_back(10_000, service="nginx") == 0
+    assert came_back(1000, count=1000) == 0
 
 
 def test_a_pause_belongs_to_the_fault_that_it_overlaps() -> None:

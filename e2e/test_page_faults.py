@@ -111,7 +111,7 @@ def test_a_dropped_socket_resumes_after_the_last_event(fake: FakeServer, page: P
     expect(card(page, 10)).to_have_attribute("data-state", "done")
     assert "since" not in fake.sockets[0].url
     fake.sockets[-1].close(code=1001)
-    expect(page.locator("#connection")).to_have_text("Reconnecting…")
+    expect(page.locator("#connection")).to_contain_text("Reconnecting…")
     expect(page.locator("#connection")).to_have_text("Connected")
     assert fake.sockets[-1].url.endswith("&since=41")
     page.reload()
@@ -122,7 +122,7 @@ def test_a_dropped_socket_resumes_after_the_last_event(fake: FakeServer, page: P
 def test_a_socket_that_drops_before_any_event_reads_the_whole_log(fake: FakeServer, page: Page) -> None:
     fake.ask(10)
     fake.sockets[-1].close(code=1001)
-    expect(page.locator("#connection")).to_have_text("Reconnecting…")
+    expect(page.locator("#connection")).to_contain_text("Reconnecting…")
     expect(page.locator("#connection")).to_have_text("Connected")
     assert fake.sockets[-1].url.endswith("&since=0")
 
@@ -160,7 +160,7 @@ def test_a_gap_is_told_only_where_an_answer_is_missing(fake: FakeServer, page: P
     expect(card(page, 10).locator(".note")).to_be_hidden()
     expect(card(page, 12).locator(".note")).to_have_text("Computing, 50 %")
     fake.sockets[-1].close(code=1001)
-    expect(page.locator("#connection")).to_have_text("Reconnecting…")
+    expect(page.locator("#connection")).to_contain_text("Reconnecting…")
     expect(page.locator("#connection")).to_have_text("Connected")
     assert fake.sockets[-1].url.endswith("&since=8")
     card(page, 11).get_by_role("button", name="Ask again").click()

@@ -1,11 +1,17 @@
 """Any service may be restarted, killed or stopped at any time, and nothing that got a 202 is lost."""
 
 import asyncio
+import json
+import os
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -22,7 +28,12 @@ from .test_values import check_parts
 
 pytestmark = pytest.mark.compose
 
+_ROOT = Path(__file__).parents[1]
 _NATS_PORT = 4222
+# How many sockets a server spreads over all of DRAIN, and for how long they stay: until all have come back.
+_CROWD = 2500
+_CROWD_S = 25
+_DRAIN_S = 5
 
 # What a browser writes to its console while no server answers at the address.
 OUTAGE = pytest.mark.browser_errors("net::ERR_", "status of 50", "WebSocket connection to")
@@ -193,6 +204,32 @@ def test_sockets_are_told_to_come_back_when_their_server_leaves(stack: Stack, cl
         assert listening.closed() == 1001
 
 
+def test_the_sockets_of_a_server_that_ends_come_back_one_after_the_other(stack: Stack, client: Client) -> None:
+    with crowd(client.base_url, _CROWD) as crowded:
+        with ThreadPoolExecutor(1) as pool:
+            restarting = pool.submit(stack.container("websocket").restart)
+            # Each is sent to every socket, so there are only a few.
+            while wait([restarting], timeout=0.5).not_done:
+                client.submit(10, private=False)
+        stack.wait_until_ready()
+        client.submit(10, private=False)
+    report = crowded.result()
+    assert [report[what] for what in ("missed", "unread", "gaps")] == [0, 0, 0], report
+    assert sum(report["reopened_by_second"]) == _CROWD, report
+    assert max(report["reopened_by_second"]) <= 2 * _CROWD / _DRAIN_S, report
+
+
+def test_a_calculator_without_its_queue_is_alive_and_not_ready(stack: Stack) -> None:
+    calculator, queue = stack.container("calculator"), stack.container("queue")
+    _, *check = calculator.inspect()["Config"]["Healthcheck"]["Test"]
+    before = calculator.pid
+    queue.stop()
+    eventually(lambda: "not ready: status 503" in calculator.exec(*check).stderr, "a calculator that is not ready")
+    queue.start()
+    calculator.wait_until_healthy()
+    assert calculator.pid == before
+
+
 def test_all_five_may_be_restarted_at_once(stack: Stack, client: Client) -> None:
     with client.private() as listening:
         seq = listening.result(client.submit(5))["seq"]
@@ -204,6 +241,23 @@ def test_all_five_may_be_restarted_at_once(stack: Stack, client: Client) -> None
         results = listening.results(jobs)
         assert listening.result(client.submit(6))["value"] == fibonacci(6)
     assert [results[job.id]["value"] for job in jobs] == [fibonacci(job.n) for job in jobs]
+
+
+@contextmanager
+def crowd(url: str, sockets: int) -> Iterator["Future[dict[str, Any]]"]:
+    """So many open sockets, which come back by themselves. Yields what becomes their report after the block."""
+    subprocess.run(["cargo", "build", "--quiet", "--locked", "--package", "bench"], cwd=_ROOT, check=True)
+    driver = _ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug" / "bench"
+    command = [str(driver), "crowd", "--url", url, "--sockets", str(sockets), "--seconds", str(_CROWD_S)]
+    report: Future[dict[str, Any]] = Future()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert json.loads(process.stdout.readline())["event"] == "gathered"
+            yield report
+            report.set_result(json.loads(process.stdout.readline()))
+        finally:
+            process.terminate()
 
 
 def try_to_submit(client: Client, n: int, id: str | None = None) -> Job | None:

@@ -20,7 +20,7 @@ use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, sleep_until, timeout},
 };
-use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::tungstenite::{Message as Frame, protocol::frame::coding::CloseCode};
 use uuid::Uuid;
 
 use crate::{
@@ -41,6 +41,8 @@ const READ_BUFFER: usize = 1024;
 /// The pauses of the page before it opens a lost socket again: the first, which doubles, and the longest. Each
 /// is shortened by up to a half, at random.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
+/// Its first pause after a server has gone away. The next ones are the longest.
+const AWAY_PAUSE: Duration = Duration::from_secs(2);
 /// How long the last job may take to be accepted, and to reach every socket.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How many files are open besides the sockets.
@@ -92,12 +94,30 @@ struct Tally {
     reopened: Vec<Instant>,
 }
 
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The last job has ended.
+    Read,
+    /// The server said that it goes away.
+    Away,
+    Lost,
+}
+
 /// What one socket received, over all of its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Received {
     ends: u64,
     /// The sum of their places.
     seqs: u64,
+}
+
+/// How long a socket has been trying to come back.
+#[derive(Debug, Default)]
+struct BackOff {
+    failures: u32,
+    /// Whether the server said that it goes away, and no other has been there since.
+    away: bool,
 }
 
 struct Crowd<'a> {
@@ -174,27 +194,44 @@ fn write_line(out: &mut impl Write, line: &impl Serialize) -> anyhow::Result<()>
     out.flush().context("standard output")
 }
 
+impl BackOff {
+    /// The longest pause before the next attempt.
+    fn longest_pause(&mut self, end: End) -> Duration {
+        let [first, longest] = PAUSES;
+        if self.away {
+            return longest;
+        }
+        self.away = end == End::Away;
+        if self.away {
+            return AWAY_PAUSE;
+        }
+        let pause = longest.min(first * 2_u32.pow(self.failures));
+        // No pause is longer than the longest, so there is no need to count any further.
+        self.failures = (self.failures + 1).min(10);
+        pause
+    }
+}
+
 impl Crowd<'_> {
     /// Receives everything up to the last job, over as many connections as that takes.
     async fn stay(&self) -> Received {
         let mut received = Received::default();
         let mut place = self.place;
-        let mut failures = 0;
+        let mut back_off = BackOff::default();
         let mut is_back = false;
         loop {
+            let mut end = End::Lost;
             if let Some(mut socket) = self.open(place, is_back).await {
-                failures = 0;
+                back_off = BackOff::default();
                 is_back = true;
-                if self.read(&mut socket, &mut received, &mut place).await {
+                end = self.read(&mut socket, &mut received, &mut place).await;
+                if end == End::Read {
                     return received;
                 }
             } else {
                 self.tally.borrow_mut().not_opened += 1;
             }
-            let [first, longest] = PAUSES;
-            let pause = longest.min(first * 2_u32.pow(failures));
-            // No pause is longer than the longest, so there is no need to count any further.
-            failures = (failures + 1).min(10);
+            let pause = back_off.longest_pause(end);
             sleep_until(Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         }
     }
@@ -219,10 +256,18 @@ impl Crowd<'_> {
         Some(socket)
     }
 
-    /// Reads until the socket is lost, or returns true at the end of the last job.
-    async fn read(&self, socket: &mut Socket, received: &mut Received, place: &mut u64) -> bool {
+    /// Reads until the socket is lost, or until the end of the last job.
+    async fn read(&self, socket: &mut Socket, received: &mut Received, place: &mut u64) -> End {
+        let mut end = End::Lost;
         while let Some(Ok(frame)) = socket.next().await {
-            let Frame::Text(text) = frame else { continue };
+            let text = match frame {
+                Frame::Text(text) => text,
+                Frame::Close(Some(close)) if close.code == CloseCode::Away => {
+                    end = End::Away;
+                    continue;
+                }
+                _ => continue,
+            };
             let Some(message) = Message::parse(&text) else {
                 continue;
             };
@@ -233,13 +278,13 @@ impl Crowd<'_> {
                     received.ends += 1;
                     received.seqs = received.seqs.wrapping_add(message.seq);
                     if message.id == self.last {
-                        return true;
+                        return End::Read;
                     }
                 }
                 _ => {}
             }
         }
-        false
+        end
     }
 
     /// Posts the job with which every socket ends.

@@ -51,6 +51,7 @@ impl Stage {
             let sockets = websocket::Config {
                 allowed_origins: protocol::Origins::default(),
                 max_sockets: 1000,
+                drain_s: 5,
             };
             let calculator = calculator::Config {
                 threads: NonZeroUsize::MIN,

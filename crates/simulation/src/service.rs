@@ -133,6 +133,7 @@ impl Service {
         let config = websocket::Config {
             allowed_origins: Default::default(),
             max_sockets: 1000,
+            drain_s: 5,
         };
         let life = Life {
             sockets: Sockets::new(reader.clone(), config, Metrics::default(), shutdown.clone()),

@@ -95,6 +95,9 @@ impl Socket {
                 }
                 Ok(tungstenite::Message::Close(frame)) => {
                     check_close(frame.as_ref())?;
+                    if frame.is_some_and(|frame| frame.code == CloseCode::Away) {
+                        patience.server_left();
+                    }
                     self.reconnect(patience)?;
                 }
                 Ok(_) => {}

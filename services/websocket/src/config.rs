@@ -42,7 +42,7 @@ pub enum Command {
     Healthcheck,
 }
 
-/// Which sockets are accepted.
+/// Which sockets are accepted, and how they end.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Config {
@@ -63,4 +63,14 @@ pub struct Config {
         default_value_t = 20_000
     )]
     pub max_sockets: usize,
+    /// Over how many seconds, up to 6, a server that shuts down sends its clients away, so that they do not
+    /// all come back at once. A few clients leave sooner.
+    #[arg(
+        long = "drain",
+        env = "DRAIN",
+        value_name = "DRAIN",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(..=6)
+    )]
+    pub drain_s: u64,
 }

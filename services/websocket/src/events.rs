@@ -14,10 +14,10 @@ use futures_util::{StreamExt, stream};
 use protocol::Problem;
 use queue::Item;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::{Admission, Admissions, Refusal, not_ready, unavailable},
+    drain::{Drain, Place},
     metrics::Kind,
     request::Request,
 };
@@ -31,26 +31,23 @@ const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 /// The id of the last event that the client received. `EventSource` sends it when it reconnects.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The route. Every stream ends at `shutdown`.
-pub(crate) fn routes(admissions: Admissions, shutdown: CancellationToken) -> Router {
+/// The route. At the shutdown, every stream ends when `drain` says so.
+pub(crate) fn routes(admissions: Admissions, drain: Drain) -> Router {
     Router::new()
         .route("/events", get(open))
-        .with_state(Events {
-            admissions,
-            shutdown,
-        })
+        .with_state(Events { admissions, drain })
 }
 
 #[derive(Debug, Clone)]
 struct Events {
     admissions: Admissions,
-    shutdown: CancellationToken,
+    drain: Drain,
 }
 
 /// An open stream. The connection takes one event after another from it, so few wait for a slow client.
 struct Open {
     admission: Admission,
-    shutdown: CancellationToken,
+    place: Place,
 }
 
 async fn open(
@@ -65,7 +62,7 @@ async fn open(
     };
     let open = Open {
         admission,
-        shutdown: events.shutdown,
+        place: events.drain.place(),
     };
     let pieces = stream::unfold(open, Open::next).flat_map(stream::iter);
     let mut response = Response::new(Body::from_stream(pieces.map(Ok::<_, Infallible>)));
@@ -75,11 +72,16 @@ async fn open(
 
 impl Open {
     /// The pieces of the next event, or of a comment if there is none for a while. `None` when the server
-    /// is shutting down.
+    /// is shutting down and it is the turn of this client to leave.
     async fn next(mut self) -> Option<(Vec<Bytes>, Self)> {
         loop {
             let next = timeout(KEEP_ALIVE_INTERVAL, self.admission.cursor.next());
-            let Ok(item) = self.shutdown.run_until_cancelled(next).await? else {
+            let next = tokio::select! {
+                biased;
+                () = self.place.left() => return None,
+                next = next => next,
+            };
+            let Ok(item) = next else {
                 return Some((vec![COMMENT], self));
             };
             if let Some(message) = self.admission.message(&item) {

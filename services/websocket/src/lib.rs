@@ -8,6 +8,7 @@
 mod admission;
 mod close;
 mod config;
+mod drain;
 mod events;
 mod metrics;
 mod outgoing;
@@ -64,8 +65,8 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
 }
 
 /// Serves `/ws` and `/events` over `reader`, and whatever `routes` adds to it, until `shutdown`. Then
-/// closes every socket, ends every stream of events, and waits for that. Someone else runs the driver
-/// of `reader`.
+/// accepts nothing more, sends every client away, one after the other, and waits for that. Someone else
+/// runs the driver of `reader`.
 ///
 /// # Errors
 ///

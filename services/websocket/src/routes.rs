@@ -1,6 +1,6 @@
 //! The route `/ws`, and the tasks of all open sockets.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -20,6 +20,7 @@ use crate::{
     Config, Metrics,
     admission::{Admissions, Refusal, not_ready},
     close::CloseReason,
+    drain::Drain,
     events,
     metrics::Kind,
     request::Request,
@@ -35,7 +36,7 @@ struct Inner {
     admissions: Admissions,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
-    shutdown: CancellationToken,
+    drain: Drain,
 }
 
 impl Sockets {
@@ -48,11 +49,12 @@ impl Sockets {
         shutdown: CancellationToken,
     ) -> Self {
         let metrics = Arc::new(metrics);
+        let drain = Drain::new(Duration::from_secs(config.drain_s), shutdown);
         Self(Arc::new(Inner {
             admissions: Admissions::new(reader, config, Arc::clone(&metrics)),
             metrics,
             tasks: TaskTracker::new(),
-            shutdown,
+            drain,
         }))
     }
 
@@ -63,7 +65,7 @@ impl Sockets {
             .with_state(self.clone())
             .merge(events::routes(
                 self.0.admissions.clone(),
-                self.0.shutdown.clone(),
+                self.0.drain.clone(),
             ))
     }
 
@@ -93,11 +95,10 @@ async fn open(State(sockets): State<Sockets>, mut request: HttpRequest) -> Respo
             Err(Refusal::OriginNotAllowed) => Err(CloseReason::OriginNotAllowed),
             Err(Refusal::BadRequest) => Err(CloseReason::BadQuery),
             Err(Refusal::TooMany) => Err(CloseReason::TooManySockets),
-            Ok(admission) => Ok(admission),
+            Ok(admission) => Ok((admission, sockets.0.drain.place())),
         };
     let upgrade = hyper::upgrade::on(&mut request);
     let metrics = Arc::clone(&sockets.0.metrics);
-    let shutdown = sockets.0.shutdown.clone();
     sockets.0.tasks.spawn(async move {
         let connection = match upgrade.await {
             Ok(connection) => TokioIo::new(connection),
@@ -105,7 +106,7 @@ async fn open(State(sockets): State<Sockets>, mut request: HttpRequest) -> Respo
         };
         let mut socket = Socket::new(connection, metrics).await;
         match admission {
-            Ok(mut admission) => socket.serve(&mut admission, &shutdown).await,
+            Ok((mut admission, mut place)) => socket.serve(&mut admission, &mut place).await,
             Err(reason) => socket.close(reason).await,
         }
     });

@@ -15,9 +15,8 @@ use tokio_tungstenite::{
         protocol::{Role, WebSocketConfig},
     },
 };
-use tokio_util::sync::CancellationToken;
 
-use crate::{Metrics, admission::Admission, close::CloseReason, outgoing::Outgoing};
+use crate::{Metrics, admission::Admission, close::CloseReason, drain::Place, outgoing::Outgoing};
 
 /// How long a peer may be silent before it is pinged. nginx cuts a silent socket after 60 s.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
@@ -71,11 +70,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Serves the socket until either side closes it, or until `shutdown`.
-    pub(crate) async fn serve(&mut self, admission: &mut Admission, shutdown: &CancellationToken) {
+    /// Serves the socket until either side closes it, or until the server shuts down and it is the turn
+    /// of this client to leave.
+    pub(crate) async fn serve(&mut self, admission: &mut Admission, place: &mut Place) {
         let reason = tokio::select! {
             biased;
-            () = shutdown.cancelled() => Some(CloseReason::GoingAway),
+            () = place.left() => Some(CloseReason::GoingAway),
             reason = self.exchange(admission) => reason,
         };
         if let Some(reason) = reason {

@@ -46,12 +46,17 @@ impl Stage {
     }
 
     async fn with_max_sockets(max_sockets: usize) -> Self {
+        Self::with(max_sockets, 5).await
+    }
+
+    async fn with(max_sockets: usize, drain_s: u64) -> Self {
         let Roles { worker, reader, .. } = Roles::in_memory();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let config = Config {
             allowed_origins: "https://friend.example".parse().expect("an origin"),
             max_sockets,
+            drain_s,
         };
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -294,6 +299,51 @@ async fn a_shutdown_closes_every_socket_with_1001() {
     for socket in &mut sockets {
         assert_eq!(close_code(socket).await, 1001);
     }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_sends_clients_away_evenly_once_nobody_is_accepted() {
+    const WINDOW: Duration = Duration::from_secs(1);
+    const SOCKETS: u32 = 450;
+    const STREAMS: u32 = 150;
+    const CLIENTS: u32 = SOCKETS + STREAMS;
+    let stage = Stage::with(CLIENTS as usize, WINDOW.as_secs()).await;
+    let mut clients = JoinSet::new();
+    for _ in 0..SOCKETS {
+        let mut socket = stage.open("").await;
+        clients.spawn(async move {
+            assert_eq!(close_code(&mut socket).await, 1001);
+            Instant::now()
+        });
+    }
+    for _ in 0..STREAMS {
+        let mut events = EventStream::open(&stage, "/events", "").await;
+        clients.spawn(async move {
+            assert_eq!(events.line().await, None);
+            Instant::now()
+        });
+    }
+    let start = Instant::now();
+    stage.shutdown.cancel();
+    testkit::eventually("a refused connection", async || {
+        TcpStream::connect(stage.address).await.err()
+    })
+    .await;
+    let refused_at = Instant::now();
+    let mut left_at = clients.join_all().await;
+    left_at.sort_unstable();
+    // On a busy machine a client may leave later than planned, but never earlier.
+    for (count, at) in (1..).zip(&left_at) {
+        let planned = WINDOW * count / CLIENTS;
+        let after = at.duration_since(start);
+        assert!(
+            after >= planned.saturating_sub(Duration::from_millis(5)),
+            "client {count} left after {after:?}"
+        );
+    }
+    let left_before = left_at.partition_point(|at| *at < refused_at);
+    assert!(left_before < left_at.len() / 5, "{left_before}");
     stage.stop().await;
 }
 

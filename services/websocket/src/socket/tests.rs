@@ -11,9 +11,10 @@ use tokio::{
 use uuid::Uuid;
 
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{Config, admission::Admissions, metrics::Kind, request::Request};
+use crate::{Config, admission::Admissions, drain::Drain, metrics::Kind, request::Request};
 
 /// The digits of F(10^6).
 const LONG: usize = 208_988;
@@ -34,16 +35,17 @@ impl Stage {
         let config = Config {
             allowed_origins: protocol::Origins::default(),
             max_sockets: 1,
+            drain_s: 5,
         };
         let mut admission = Admissions::new(reader, config, Arc::default())
             .admit(Kind::WebSocket, &HeaderMap::new(), Request::parse(""))
             .unwrap();
         let shutdown = CancellationToken::new();
-        let stop = shutdown.clone();
+        let mut place = Drain::new(Duration::from_secs(5), shutdown.clone()).place();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut socket = Socket::new(connection, Arc::default()).await;
-            socket.serve(&mut admission, &stop).await;
+            socket.serve(&mut admission, &mut place).await;
         });
         Self {
             worker,
@@ -189,6 +191,10 @@ async fn a_shutdown_in_the_middle_of_a_message_closes_with_1001() {
     stage.publish(LONG).await;
     tokio::time::advance(Duration::from_secs(1)).await;
     stage.shutdown.cancel();
+    // The socket takes its turn, and then that comes, before the peer reads anything.
+    for _ in 0..2 {
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
     let mut peer = client(peer).await;
     let closed = loop {
         match peer.next().await {

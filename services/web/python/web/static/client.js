@@ -23,11 +23,14 @@ const LONGEST_RETRY_MS = 8_000;
 
 const FIRST_RECONNECT_MS = 250;
 const LONGEST_RECONNECT_MS = 5_000;
+/** The first pause after a server has gone away. A restart fits into it. */
+const AWAY_MS = 2_000;
 /** The pause after the server has refused the socket (wrong origin, too many sockets). */
 const REFUSED_MS = 15_000;
 /** An opening handshake that takes longer is given up. */
 const OPENING_MS = 10_000;
 
+const GOING_AWAY = 1001;
 const POLICY_VIOLATION = 1008;
 const TRY_AGAIN_LATER = 1013;
 
@@ -343,6 +346,8 @@ export class Connection {
   #socket = null;
   #resumes = false;
   #failures = 0;
+  /** Whether the server said that it goes away, and no other has been there since. */
+  #away = false;
   #timer;
 
   /**
@@ -407,6 +412,7 @@ export class Connection {
     socket.onopen = () => {
       clearTimeout(this.#timer);
       this.#failures = 0;
+      this.#away = false;
       this.#onState("connected", "", null);
     };
     socket.onmessage = ({ data }) => {
@@ -420,11 +426,22 @@ export class Connection {
   #lost(code, reason) {
     this.#drop();
     const refused = code === POLICY_VIOLATION || code === TRY_AGAIN_LATER;
-    const backOff = Math.min(FIRST_RECONNECT_MS * 2 ** this.#failures, LONGEST_RECONNECT_MS);
-    const pause = (refused ? REFUSED_MS : backOff) * (0.5 + Math.random() / 2);
+    const pause = (refused ? REFUSED_MS : this.#backOff(code)) * (0.5 + Math.random() / 2);
     this.#failures += 1;
     this.#timer = setTimeout(() => this.#open(), pause);
     this.#onState(refused ? "refused" : "reconnecting", reason, performance.now() + pause);
+  }
+
+  /**
+   * The longest pause before the next attempt. A server that goes away sends its clients away one after the
+   * other. If there is no other one after the first pause, all of them are waiting for the same one. Then each
+   * waits for as long as it ever does, so that they do not all come back in the same second.
+   */
+  #backOff(code) {
+    if (this.#away) return LONGEST_RECONNECT_MS;
+    this.#away = code === GOING_AWAY;
+    if (this.#away) return AWAY_MS;
+    return Math.min(FIRST_RECONNECT_MS * 2 ** this.#failures, LONGEST_RECONNECT_MS);
   }
 
   #drop() {
