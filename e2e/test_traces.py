@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from .client import JSON, Client, accepted
+from .client import JSON, Client, Job, accepted
 from .eventually import eventually
 from .stack import Stack, docker
 from .traces import Receiver, Span, TraceParent
@@ -24,6 +24,8 @@ _ROOT = Path(__file__).parents[1]
 _RECEIVER = Path(__file__).with_name("otlp_receiver.py")
 # The name and port that `scripts/test` gives the five services. Nothing answers there but for these tests.
 _ALIAS, _PORT = "otlp", 4318
+_SERVICES = ("web", "calculator", "websocket")
+_BINARY = str(_ROOT / "target/release/fibwire")
 # SIGTERM ends a process within this time.
 _SHUTDOWN_S = 10
 _COMMAND_S = 60
@@ -39,34 +41,36 @@ class Traced:
     services: Mapping[str, str]
     messaging_system: str
 
-    def post(self, n: int, parent: TraceParent, **fields: str) -> tuple[str, str]:
-        """Posts a job to the client's channel. Returns its id and what the answer says of the trace."""
-        body = {"n": n, "client": self.client.token, **fields}
+    def post(self, n: int, parent: TraceParent) -> tuple[Job, str]:
+        """Posts a job to the client's channel. Returns it, and what the answer says of the trace."""
+        body = {"n": n, "client": self.client.token}
         headers = {"Content-Type": JSON, "traceparent": str(parent)}
         response = self.client.request("POST", "/fib", content=json.dumps(body).encode(), headers=headers)
-        return accepted(response).id, response.headers["traceresponse"]
+        return accepted(response), response.headers["traceresponse"]
 
 
 @pytest.fixture
 def traced(request: pytest.FixtureRequest, base_url: str) -> Iterator[Traced]:
     """The five services or, if those are not the system under test, a binary of its own."""
     if request.config.getoption("--compose-project") is None:
-        with receiving() as (receiver, address), binary({"OTEL_EXPORTER_OTLP_ENDPOINT": address}) as running:
-            with Client(running.url) as client:
-                services = dict.fromkeys(("web", "calculator", "websocket"), "fibwire")
-                yield Traced(client, receiver, services, "fibwire")
+        services = dict.fromkeys(_SERVICES, "fibwire")
+        with (
+            receiving() as (receiver, address),
+            binary({"OTEL_EXPORTER_OTLP_ENDPOINT": address}) as running,
+            Client(running.url) as client,
+        ):
+            yield Traced(client, receiver, services, "fibwire")
     else:
         stack: Stack = request.getfixturevalue("stack")
         with receiving_in(stack) as receiver, Client(base_url) as client:
-            services = {service: service for service in ("web", "calculator", "websocket")}
-            yield Traced(client, receiver, services, "nats")
+            yield Traced(client, receiver, {service: service for service in _SERVICES}, "nats")
 
 
 def test_one_trace_goes_through_web_calculator_and_websocket(traced: Traced) -> None:
     parent = TraceParent.new(sampled=True)
     with traced.client.private() as socket:
-        id, answer = traced.post(10, parent)
-        socket.until(lambda event: event["type"] == "result" and event["id"] == id, "result")
+        job, answer = traced.post(10, parent)
+        socket.result(job)
     spans = traced.receiver.trace(parent.trace, lambda spans: len(spans) >= 7)
     by_name = {span.name: span for span in spans}
     assert len(spans) == len(by_name) == 7, spans
@@ -85,7 +89,7 @@ def test_one_trace_goes_through_web_calculator_and_websocket(traced: Traced) -> 
             "messaging.operation.name": "publish",
             "messaging.operation.type": "send",
             "messaging.destination.name": "jobs.small",
-            "messaging.message.id": id,
+            "messaging.message.id": job.id,
         }.items()
     )
 
@@ -103,7 +107,7 @@ def test_one_trace_goes_through_web_calculator_and_websocket(traced: Traced) -> 
             "messaging.operation.type": "process",
             "messaging.destination.name": "jobs.small",
             "messaging.consumer.group.name": "small",
-            "messaging.message.id": id,
+            "messaging.message.id": job.id,
             "fibwire.n": 10,
             "fibwire.attempt": 1,
         }.items()
@@ -120,8 +124,8 @@ def test_one_trace_goes_through_web_calculator_and_websocket(traced: Traced) -> 
         >= {
             "messaging.operation.type": "send",
             "messaging.destination.template": "results.{client}",
-            "messaging.message.id": f"{id}.result.0",
-            "messaging.message.conversation_id": id,
+            "messaging.message.id": f"{job.id}.result.0",
+            "messaging.message.conversation_id": job.id,
         }.items()
     )
 
@@ -146,13 +150,15 @@ def test_one_trace_goes_through_web_calculator_and_websocket(traced: Traced) -> 
 def test_each_event_of_a_long_result_has_its_spans(traced: Traced) -> None:
     parent = TraceParent.new(sampled=True)
     with traced.client.private() as socket:
-        id, _ = traced.post(10_000_000, parent)
-        socket.until(lambda event: event["type"] == "result" and event["id"] == id, "result")
+        job, _ = traced.post(10_000_000, parent)
+        socket.result(job)
         sent = sorted(event["type"] for event in socket.seen)
     assert sent.count("part") == 4 and "preview" in sent
 
     def events(spans: list[Span], name: str) -> list[str]:
-        return sorted(span.attributes["fibwire.event"] for span in spans if span.name == f"{name} results.{{client}}")
+        return sorted(
+            str(span.attributes["fibwire.event"]) for span in spans if span.name == f"{name} results.{{client}}"
+        )
 
     spans = traced.receiver.trace(
         parent.trace, lambda spans: events(spans, "publish") == events(spans, "process") == sent
@@ -166,8 +172,8 @@ def test_each_event_of_a_long_result_has_its_spans(traced: Traced) -> None:
 def test_an_event_stream_has_the_spans_of_a_socket(traced: Traced) -> None:
     parent = TraceParent.new(sampled=True)
     with traced.client.private_events() as events:
-        id, _ = traced.post(10, parent)
-        while events.next()["id"] != id:
+        job, _ = traced.post(10, parent)
+        while events.next()["id"] != job.id:
             pass
         # The event is sent when the connection asks for the next one.
         traced.post(11, TraceParent.new(sampled=False))
@@ -181,9 +187,9 @@ def test_a_trace_that_its_sender_does_not_sample_is_not_exported(traced: Traced)
     unsampled, sampled = TraceParent.new(sampled=False), TraceParent.new(sampled=True)
     with traced.client.private() as socket:
         for parent in (unsampled, sampled):
-            id, answer = traced.post(10, parent)
+            job, answer = traced.post(10, parent)
             assert re.fullmatch(f"00-{parent.trace}-[0-9a-f]{{16}}-0{int(parent.sampled)}", answer)
-            socket.until(lambda event, id=id: event["type"] == "result" and event["id"] == id, "result")
+            socket.result(job)
     traced.receiver.trace(sampled.trace, lambda spans: len(spans) >= 7)
     assert unsampled.trace not in {span.trace for span in traced.receiver.spans()}
 
@@ -218,6 +224,25 @@ def test_the_access_log_names_the_trace(stack: Stack, client: Client) -> None:
         return True
 
     eventually(logged, "two lines of the access log")
+
+
+@pytest.mark.compose
+def test_a_service_that_ends_exports_its_last_spans(stack: Stack, traced: Traced) -> None:
+    parent = TraceParent.new(sampled=True)
+    with traced.client.private() as reader:
+        job, _ = traced.post(10, parent)
+        reader.result(job)
+    containers = [stack.container(service) for service in _SERVICES]
+    try:
+        # Long before the next batch is due.
+        for container in containers:
+            container.stop()
+        ended = {span.service for span in traced.receiver.trace(parent.trace, lambda spans: len(spans) >= 7)}
+    finally:
+        for container in containers:
+            container.start()
+        stack.wait_until_ready()
+    assert ended == set(_SERVICES)
 
 
 def test_a_line_of_the_log_names_the_trace_of_its_job() -> None:
@@ -276,10 +301,9 @@ def test_the_last_spans_are_exported_at_the_end() -> None:
     [("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp:4318"), ("OTEL_TRACES_SAMPLER", "sometimes"), ("OTEL_SDK_DISABLED", "1")],
 )
 def test_a_wrong_variable_ends_the_process_with_a_sentence(variable: str, value: str) -> None:
-    command = [_ROOT / "target/release/fibwire", "--listen", "127.0.0.1:0", "--in-memory"]
-    done = subprocess.run(
-        command, env=os.environ | {variable: value}, capture_output=True, text=True, timeout=_COMMAND_S, check=False
-    )
+    command = [_BINARY, "--listen", "127.0.0.1:0", "--in-memory"]
+    environment = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", variable: value}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_COMMAND_S, check=False)
     assert done.returncode == 1 and variable in done.stderr, done
 
 
@@ -308,8 +332,8 @@ def binary(environment: Mapping[str, str]) -> Iterator[Binary]:
     """A binary on a free port, which keeps nothing on disk."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     process = subprocess.Popen(
-        [_ROOT / "target/release/fibwire", "--listen", "127.0.0.1:0", "--in-memory"],
-        env=clean | environment,
+        [_BINARY, "--listen", "127.0.0.1:0", "--in-memory"],
+        env={**clean, **environment},
         stderr=subprocess.PIPE,
         text=True,
     )

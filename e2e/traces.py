@@ -4,13 +4,14 @@ import base64
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Wire
 
 from .eventually import eventually
+
+Attribute = str | bool | int | float | None
 
 # The exporter sends what it has every 5 s.
 _EXPORTED_S = 30
@@ -30,7 +31,7 @@ class Span:
     start_ns: int
     end_ns: int
     failed: bool
-    attributes: dict[str, Any]
+    attributes: dict[str, Attribute]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _parse(body: bytes) -> Iterator[Span]:
         for scope in resource.scope_spans:
             for span in scope.spans:
                 yield Span(
-                    service=service,
+                    service=str(service),
                     name=span.name,
                     kind=Wire.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
                     trace=span.trace_id.hex(),
@@ -97,6 +98,7 @@ def _parse(body: bytes) -> Iterator[Span]:
                 )
 
 
-def _value(value: AnyValue) -> Any:
+def _value(value: AnyValue) -> Attribute:
     kind = value.WhichOneof("value")
-    return None if kind is None else getattr(value, kind)
+    found: Attribute = None if kind is None else getattr(value, kind)
+    return found

@@ -53,14 +53,18 @@ impl Settings {
         };
         let named = |name: &str| value(name).map(|value| (value, name.to_owned()));
 
+        // Without a place to export to, nobody means this program by the other variables.
+        let Some((url, name)) = first("ENDPOINT") else {
+            return Ok(None);
+        };
         let disabled = one_of(named("OTEL_SDK_DISABLED"), &["true", "false"])?;
         let exporter = one_of(named("OTEL_TRACES_EXPORTER"), &["otlp", "none"])?;
+        if disabled.as_deref() == Some("true") || exporter.as_deref() == Some("none") {
+            return Ok(None);
+        }
+        check_url(&url).context(name)?;
         one_of(first("PROTOCOL"), &["http/protobuf"])?;
         one_of(first("COMPRESSION"), &["none"])?;
-        let endpoint = first("ENDPOINT");
-        if let Some((url, name)) = &endpoint {
-            check_url(url).with_context(|| name.clone())?;
-        }
         let mut timeout_ms = DEFAULT_TIMEOUT_MS;
         for name in names("TIMEOUT").iter().rev() {
             timeout_ms = number(name)?.unwrap_or(timeout_ms);
@@ -77,8 +81,7 @@ impl Settings {
             value("OTEL_TRACES_SAMPLER").as_deref(),
             value("OTEL_TRACES_SAMPLER_ARG").as_deref(),
         )?;
-        let is_off = disabled.as_deref() == Some("true") || exporter.as_deref() == Some("none");
-        Ok((endpoint.is_some() && !is_off).then_some(Self {
+        Ok(Some(Self {
             sampler,
             timeout: Duration::from_millis(timeout_ms),
         }))
@@ -145,6 +148,7 @@ mod tests {
             (vec![ENDPOINT, ("OTEL_SDK_DISABLED", "false")], true),
             (vec![ENDPOINT, ("OTEL_TRACES_EXPORTER", "none")], false),
             (vec![ENDPOINT, ("OTEL_TRACES_EXPORTER", "otlp")], true),
+            (vec![("OTEL_TRACES_SAMPLER", "sometimes")], false),
         ] {
             let settings = read(&variables).unwrap();
             assert_eq!(settings.is_some(), exported, "{variables:?}");
@@ -166,12 +170,12 @@ mod tests {
             ("OTEL_TRACES_EXPORTER", "jaeger"),
             ("OTEL_TRACES_SAMPLER", "sometimes"),
         ] {
-            let error = format!("{:#}", read(&[(name, value)]).unwrap_err());
+            let error = format!("{:#}", read(&[(name, value), ENDPOINT]).unwrap_err());
             assert!(error.contains(name), "{name}: {error}");
         }
         for ratio in ["1.5", "-0.1", "a few", "NaN"] {
             let sampler = ("OTEL_TRACES_SAMPLER", "traceidratio");
-            let error = read(&[sampler, ("OTEL_TRACES_SAMPLER_ARG", ratio)]).unwrap_err();
+            let error = read(&[ENDPOINT, sampler, ("OTEL_TRACES_SAMPLER_ARG", ratio)]).unwrap_err();
             assert!(
                 error.to_string().contains("OTEL_TRACES_SAMPLER_ARG"),
                 "{error}"

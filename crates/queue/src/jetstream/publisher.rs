@@ -98,6 +98,7 @@ impl Publisher {
                 tracing::debug!(
                     error = &failure as &dyn Error,
                     stream,
+                    trace_id = headers::trace_id(Some(&headers)),
                     "publish failed, trying again"
                 );
                 last_failure = Box::new(failure);

@@ -357,6 +357,7 @@ fn entry(seq: u64, subject: &str, headers: Option<&HeaderMap>, payload: &[u8]) -
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 seq,
+                trace_id = headers::trace_id(headers),
                 "skipped malformed event"
             );
             None
