@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_one_trace_goes_through_web_calculator_and_websocket(traced: Traced) -> 
     parent = TraceParent.new(sampled=True)
     with traced.client.private() as socket:
         job, answer = traced.post(10, parent)
-        socket.result(job)
+        result = socket.result(job)
     spans = traced.receiver.trace(parent.trace, lambda spans: len(spans) >= 7)
     by_name = {span.name: span for span in spans}
     assert len(spans) == len(by_name) == 7, spans
@@ -139,6 +140,7 @@ def test_one_trace_goes_through_web_calculator_and_websocket(traced: Traced) -> 
             "messaging.operation.type": "process",
             "messaging.destination.template": "results.{client}",
             "fibwire.event": "result",
+            "fibwire.seq": result["seq"],
         }.items()
     )
 
@@ -350,21 +352,13 @@ def binary(environment: Mapping[str, str]) -> Iterator[Binary]:
 @contextmanager
 def receiving() -> Iterator[tuple[Receiver, str]]:
     """A receiver on this machine, and its address."""
-    process = subprocess.Popen([sys.executable, _RECEIVER, "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    printed = [process.stdout.readline()]
-    os.set_blocking(process.stdout.fileno(), False)
-
-    def read() -> str:
-        assert process.stdout is not None
-        printed.append(process.stdout.read() or "")
-        return "".join(printed)
-
-    try:
-        yield Receiver(read), printed[0].strip()
-    finally:
-        process.terminate()
-        process.communicate()
+    command = [sys.executable, str(_RECEIVER), "127.0.0.1:0"]
+    with NamedTemporaryFile(prefix="otlp-") as printed, subprocess.Popen(command, stdout=printed) as process:
+        receiver = Receiver(Path(printed.name).read_text)
+        try:
+            yield receiver, eventually(receiver.address, "a receiver that listens")
+        finally:
+            process.terminate()
 
 
 @contextmanager
@@ -378,7 +372,7 @@ def receiving_in(stack: Stack) -> Iterator[Receiver]:
     ).strip()  # fmt: skip
     receiver = Receiver(lambda: docker("logs", id))
     try:
-        eventually(lambda: receiver.printed().startswith("http://"), "a receiver that listens")
+        eventually(receiver.address, "a receiver that listens")
         yield receiver
     finally:
         docker("stop", "--time", "0", id)

@@ -57,6 +57,11 @@ class Receiver:
     # All that it has printed.
     printed: Callable[[], str]
 
+    def address(self) -> str | None:
+        """Where it listens. None if it does not yet."""
+        first, end, _ = self.printed().partition("\n")
+        return first if end else None
+
     def bodies(self) -> list[bytes]:
         # The first line is the address, and the last one may be unfinished.
         lines = self.printed().splitlines(keepends=True)[1:]

@@ -41,7 +41,7 @@ pub(crate) fn submit(system: System, job: &Job) -> Span {
             messaging.destination.name = subject,
             messaging.message.id = %job.id,
             messaging.message.conversation_id = %job.id,
-            fibwire.n = job.n,
+            fibwire.n = trace::integer(job.n),
         )
     })
 }
@@ -76,8 +76,8 @@ pub(crate) fn work(system: System, job: &Job, attempt: u64) -> Span {
             messaging.consumer.group.name = lane,
             messaging.message.id = %job.id,
             messaging.message.conversation_id = %job.id,
-            fibwire.n = job.n,
-            fibwire.attempt = attempt,
+            fibwire.n = trace::integer(job.n),
+            fibwire.attempt = trace::integer(attempt),
         )
     })
 }
@@ -125,9 +125,9 @@ pub(crate) fn send(system: System, entry: &Entry) -> Option<Span> {
                 messaging.operation.type = "process",
                 messaging.destination.name = destination.name,
                 messaging.destination.template = destination.template,
-                messaging.message.body.size = entry.message.len(),
+                messaging.message.body.size = trace::integer(entry.message.len()),
                 fibwire.event = <&str>::from(entry.kind),
-                fibwire.seq = entry.seq,
+                fibwire.seq = trace::integer(entry.seq),
             )
         })
     })

@@ -9,7 +9,7 @@ mod request;
 mod span;
 
 pub use request::Request;
-pub use span::{Span, record_past};
+pub use span::{Span, integer, record_past};
 
 /// The target of every span. An exporter selects the spans by it.
 pub const TARGET: &str = "fibwire::trace";

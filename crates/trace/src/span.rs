@@ -111,6 +111,13 @@ pub fn record_past<const N: usize>(
         .end_with_timestamp(now);
 }
 
+/// `value` as an attribute of a span, where integers are signed: another type is exported as text. A value
+/// that is too large is left out.
+#[must_use]
+pub fn integer(value: impl TryInto<i64>) -> Option<i64> {
+    value.try_into().ok()
+}
+
 fn context_of(parent: TraceParent) -> SpanContext {
     let flags = if parent.is_sampled() {
         TraceFlags::SAMPLED

@@ -175,7 +175,7 @@ impl Calculator {
     ) -> Result<Result<Decimal, Error>, PublishError> {
         let _span = Span::within(
             job.context.traceparent,
-            || info_span!(target: trace::TARGET, "compute", fibwire.n = job.n),
+            || info_span!(target: trace::TARGET, "compute", fibwire.n = trace::integer(job.n)),
         );
         if job.n <= INLINE_N {
             return Ok(fibonacci::Options::new().compute(job.n));
