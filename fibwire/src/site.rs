@@ -87,17 +87,24 @@ async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
 }
 
 async fn fib(State(site): State<Arc<Site>>, headers: HeaderMap, body: Body) -> Response {
-    let response = match parse(&site.rules, &headers, body).await {
+    let request = trace::Request::begin(traceparent(&headers));
+    let traceparent = request.traceparent();
+    let answer = match parse(&site.rules, &headers, body).await {
         Ok(submission) => {
-            let traceparent = traceparent(&headers).unwrap_or_else(TraceParent::random);
             let job = submission.into_job(JobContext::now(traceparent));
             let outcome = site.submitter.submit(&job).await;
             protocol::Response::to_submission(&job, outcome)
         }
         Err(problem) => problem.into(),
     };
-    site.submissions.count(response.status);
-    daemon::response(response)
+    site.submissions.count(answer.status);
+    request.answer(&answer);
+    let mut response = daemon::response(answer);
+    let traceresponse = HeaderValue::try_from(traceparent.to_string()).expect("ASCII");
+    response
+        .headers_mut()
+        .insert(trace::Request::RESPONSE_HEADER, traceresponse);
+    response
 }
 
 async fn parse(rules: &Rules, headers: &HeaderMap, body: Body) -> Result<Submission, Problem> {

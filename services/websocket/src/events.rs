@@ -16,7 +16,7 @@ use queue::Item;
 use tokio::time::timeout;
 
 use crate::{
-    admission::{Admission, Admissions, Refusal, not_ready, unavailable},
+    admission::{Admission, Admissions, Refusal, Sending, not_ready, unavailable},
     drain::{Drain, Place},
     metrics::Kind,
     request::Request,
@@ -48,6 +48,8 @@ struct Events {
 struct Open {
     admission: Admission,
     place: Place,
+    /// The event that the connection took last. It is sent once the connection asks for the next one.
+    sending: Option<Sending>,
 }
 
 async fn open(
@@ -63,6 +65,7 @@ async fn open(
     let open = Open {
         admission,
         place: events.drain.place(),
+        sending: None,
     };
     let pieces = stream::unfold(open, Open::next).flat_map(stream::iter);
     let mut response = Response::new(Body::from_stream(pieces.map(Ok::<_, Infallible>)));
@@ -74,6 +77,9 @@ impl Open {
     /// The pieces of the next event, or of a comment if there is none for a while. `None` when the server
     /// is shutting down and it is the turn of this client to leave.
     async fn next(mut self) -> Option<(Vec<Bytes>, Self)> {
+        if let Some(sending) = self.sending.take() {
+            self.admission.delivered(sending);
+        }
         loop {
             let next = timeout(KEEP_ALIVE_INTERVAL, self.admission.cursor.next());
             let next = tokio::select! {
@@ -86,9 +92,7 @@ impl Open {
             };
             if let Some(message) = self.admission.message(&item) {
                 self.admission.sent(message.len());
-                if let Some(accepted_us) = self.admission.awaited_since(&item) {
-                    self.admission.delivered(accepted_us);
-                }
+                self.sending = Some(self.admission.sending(&item));
                 return Some((event(&item, message), self));
             }
         }
