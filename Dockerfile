@@ -42,6 +42,12 @@ RUN install --directory --owner 101 --group 101 --mode 0700 /run/nginx \
 USER 101:101
 EXPOSE 8080
 
+# Of compose.observe.yaml.
+FROM ${PYTHON_IMAGE} AS gateway
+COPY deploy/observe/gateway.py /usr/local/bin/gateway.py
+USER 65532:65532
+CMD ["python", "-IS", "/usr/local/bin/gateway.py"]
+
 # The workspace without its code: every manifest, and an empty program or library in place of each
 # file that Cargo takes for the root of a target. The result changes only when a manifest changes or
 # a target is added, and so does the layer of compiled dependencies that is built from it.

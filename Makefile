@@ -16,9 +16,13 @@ up: ## build the images, start the five services and wait until they answer
 up-cluster: ## the same with a queue of three nodes, and two of each service behind nginx
 	@CLUSTER=yes scripts/up
 
+.PHONY: observe
+observe: ## the five services with Prometheus, a dashboard in Grafana, and their traces in Jaeger
+	@OBSERVE=yes scripts/up
+
 .PHONY: down
 down: ## stop the five services; keep jobs, results and passwords
-	@scripts/compose down --remove-orphans
+	@OBSERVE=yes scripts/compose down --remove-orphans
 
 .PHONY: logs
 logs: ## follow the logs of the services
@@ -62,7 +66,7 @@ simulate: ## simulate a million seeds; SEEDS=N runs N of them, SEED=N replays on
 
 .PHONY: clean
 clean: ## remove the services with their data, and everything that was built here
-	@CLUSTER=yes scripts/compose down --volumes --rmi local
+	@CLUSTER=yes OBSERVE=yes scripts/compose down --volumes --rmi local
 	@rm -rf .venv target
 
 $(VENV): e2e/requirements.txt services/web/requirements.txt scripts/venv

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 from .browser import launch
 from .client import Client
 from .metrics import Metrics, of_stack, of_url
+from .observed import Prometheus
 from .stack import Stack
 from .whole_run import WholeRun
 
@@ -29,6 +30,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--cluster-project",
         help="the compose project of a cluster behind that address; adds the tests that need one",
     )
+    group.addoption(
+        "--observe-project",
+        help="the compose project with Prometheus behind that address; adds the tests of what observes the services",
+    )
     group.addoption("--metrics-url", help="address of the metrics of the system, if it is one process")
     group.addoption("--max-n", type=int, default=100_000_000, help="MAX_N of the system under test")
 
@@ -41,6 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     needed = {
         "compose": ["--compose-project"],
         "cluster": ["--cluster-project"],
+        "observe": ["--observe-project"],
         "metrics": ["--metrics-url", "--compose-project"],
     }
     missing = [
@@ -106,6 +112,21 @@ def metrics(request: pytest.FixtureRequest) -> Metrics:
     """The metrics of the system under test."""
     url = request.config.getoption("--metrics-url")
     return of_stack(request.getfixturevalue("stack")) if url is None else of_url(url)
+
+
+@pytest.fixture(scope="session")
+def observed(request: pytest.FixtureRequest, base_url: str) -> Stack:
+    """The five services with what observes them, once all of it is ready."""
+    stack = Stack(request.config.getoption("--observe-project"), base_url)
+    stack.wait_until_ready()
+    return stack
+
+
+@pytest.fixture(scope="session")
+def prometheus(observed: Stack) -> Prometheus:
+    """The Prometheus that observes the five services."""
+    ((binding,),) = observed.container("prometheus").inspect()["NetworkSettings"]["Ports"].values()
+    return Prometheus(f"http://{binding['HostIp']}:{binding['HostPort']}")
 
 
 @pytest.fixture(scope="session")

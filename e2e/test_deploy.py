@@ -150,6 +150,30 @@ def test_the_ingress_has_the_limits_of_nginx(compose: dict[str, Any]) -> None:
     assert f"client_max_body_size {said['proxy-body-size']};" in conf
 
 
+def test_what_observes_is_confined_like_the_services(compose: dict[str, Any]) -> None:
+    added = {name: service for name, service in services("compose.observe.yaml").items() if name not in SERVICES}
+    for name, service in added.items():
+        for key in ("read_only", "cap_drop", "security_opt", "pids_limit", "restart", "logging"):
+            assert service[key] == compose["web"][key], (name, key)
+        assert size(service["mem_limit"]) > 0
+        # Built here as a user of its own, or another's image of one exact version.
+        assert "build" in service or (service["user"][0] != "0" and re.search(r":v?\d+\.\d+\.\d+$", service["image"]))
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+        assert ("healthcheck" in service) == (name != "nginx-exporter")
+
+
+def test_only_the_gateway_is_on_the_networks_of_both_sides(compose: dict[str, Any]) -> None:
+    observing = services("compose.observe.yaml")
+    ours = {network for service in compose.values() for network in service["networks"]}
+    sides = {
+        name: {network in ours for network in service["networks"]}
+        for name, service in observing.items()
+        if "networks" in service
+    }
+    assert {name for name, on in sides.items() if on == {True, False}} == {"gateway"}
+    assert {name for name, on in sides.items() if on == {False}} == {"prometheus", "grafana", "jaeger"}
+
+
 def test_no_manifest_holds_a_secret() -> None:
     for overlay in ("base", "cluster", "ingress"):
         assert "Secret" not in {resource["kind"] for resource in rendered(overlay)}

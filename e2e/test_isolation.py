@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from .client import Client, problem
-from .stack import SERVICES, Stack, monitoring, run
+from .stack import SERVICES, Container, Stack, monitoring, run
 
 pytestmark = pytest.mark.compose
 
@@ -59,23 +59,13 @@ def test_requests_share_their_connections_to_web(stack: Stack, client: Client) -
 
 @EACH_SERVICE
 def test_a_container_has_no_privilege_and_cannot_write_to_its_image(stack: Stack, service: str) -> None:
-    container = stack.container(service)
-    status = dict(re.findall(r"^(\w+):\s*(.*)$", container.proc("status"), re.MULTILINE))
-    assert "0" not in status["Uid"].split(), status["Uid"]
-    assert "0" not in status["Gid"].split(), status["Gid"]
-    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0, status
-    assert status["NoNewPrivs"] == "1", status
-    (root,) = [line for line in container.proc("mountinfo").splitlines() if line.split()[4] == "/"]
-    assert "ro" in root.split()[5].split(","), root
+    assert_unprivileged(stack.container(service))
 
 
 @EACH_SERVICE
 def test_a_container_has_limits_a_health_check_and_a_restart_policy(stack: Stack, service: str) -> None:
-    inspected = stack.container(service).inspect()
-    assert inspected["HostConfig"]["Memory"] > 0
-    assert inspected["HostConfig"]["PidsLimit"] > 0
-    assert inspected["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
-    assert inspected["Config"]["Healthcheck"]["Test"], inspected["Config"]
+    assert_limited(stack.container(service))
+    assert stack.container(service).inspect()["Config"]["Healthcheck"]["Test"]
 
 
 def test_web_is_flask_with_exactly_the_two_routes(stack: Stack) -> None:
@@ -137,6 +127,23 @@ def test_no_log_holds_a_token_when_nginx_fails(stack: Stack, client: Client) -> 
     logs = run("docker", "logs", stack.container("nginx").id)
     assert '"request":"GET /events","status":50' in logs.stdout
     assert client.token not in logs.stdout + logs.stderr
+
+
+def assert_unprivileged(container: Container) -> None:
+    status = dict(re.findall(r"^(\w+):\s*(.*)$", container.proc("status"), re.MULTILINE))
+    assert "0" not in status["Uid"].split(), status["Uid"]
+    assert "0" not in status["Gid"].split(), status["Gid"]
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0, status
+    assert status["NoNewPrivs"] == "1", status
+    (root,) = [line for line in container.proc("mountinfo").splitlines() if line.split()[4] == "/"]
+    assert "ro" in root.split()[5].split(","), root
+
+
+def assert_limited(container: Container) -> None:
+    inspected = container.inspect()
+    assert inspected["HostConfig"]["Memory"] > 0
+    assert inspected["HostConfig"]["PidsLimit"] > 0
+    assert inspected["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
 
 
 def ports_to_web(stack: Stack) -> set[str]:

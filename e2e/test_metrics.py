@@ -196,8 +196,9 @@ def test_no_metric_names_a_client_or_a_job(metrics: Metrics, client: Client) -> 
         assert not _UUID.search(exposition.text), exposition.process
 
 
-def test_the_page_s_address_has_no_metrics(client: Client) -> None:
-    problem(client.request("GET", "/metrics"), 404)
+@pytest.mark.parametrize("path", ["/metrics", "/stub_status", "/targets"])
+def test_the_page_s_address_has_no_metrics(client: Client, path: str) -> None:
+    problem(client.request("GET", path), 404)
 
 
 @pytest.mark.compose

@@ -30,7 +30,9 @@ class WholeRun:
 
     def _is_whole(self, config: pytest.Config, items: Sequence[pytest.Item]) -> bool:
         """Whether only those tests are left out that say nothing of the system under test."""
-        expected = {"injected"} if config.getoption("--compose-project") is not None else {"injected", "compose"}
+        expected = {"injected", "cluster", "observe"}
+        if config.getoption("--compose-project") is None:
+            expected.add("compose")
         for item in self._left_out:
             if expected.isdisjoint(marker.name for marker in item.iter_markers()):
                 return False

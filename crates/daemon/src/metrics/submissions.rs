@@ -37,6 +37,9 @@ impl Submissions {
             "Answers to POST /fib by their HTTP status, without those that the proxy gave",
             answers.clone(),
         );
+        // A rate of these is known from the first one on only if it follows a zero.
+        let status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+        drop(answers.get_or_create(&Status { status }));
         let status = StatusCode::ACCEPTED.as_u16();
         Self(Arc::new(Counters {
             accepted: answers.get_or_create_owned(&Status { status }),
