@@ -3,6 +3,7 @@
 import argparse
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,14 +45,16 @@ def main() -> None:
 
 @contextmanager
 def running(binary: Path) -> Iterator[str]:
-    """Starts the binary on a free port, yields its address, and stops it afterwards."""
-    process = subprocess.Popen([binary, "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        yield next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))
-    finally:
-        process.terminate()
-        process.communicate()
+    """Starts the binary on a free port and an empty directory, yields its address, and stops it afterwards."""
+    with tempfile.TemporaryDirectory() as data:
+        command = [binary, "--listen", "127.0.0.1:0", "--data", data]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        try:
+            assert process.stderr is not None
+            yield next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))
+        finally:
+            process.terminate()
+            process.communicate()
 
 
 if __name__ == "__main__":
