@@ -37,7 +37,7 @@ pub trait Acker: fmt::Debug + Send + Sync {
     /// Acknowledges the job.
     fn ack(self: Box<Self>) -> Answer<'static, ()>;
 
-    /// Tells again and again that the job is still being worked on.
+    /// Tells the queue at intervals that the job is still being worked on.
     fn keep_in_progress(&self) -> Answer<'_, Infallible>;
 
     /// Gives the job back.
@@ -102,7 +102,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Evicts events that are too old, forever.
+    /// Evicts events that are too old, forever. Cancel safe.
     pub async fn expire(&self) -> Infallible {
         self.0.expire().await
     }

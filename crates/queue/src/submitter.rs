@@ -42,6 +42,8 @@ impl Submitter {
     /// A submitter over JetStream, as the queue's user `web`. It connects in the background, and again
     /// whenever the connection is lost.
     ///
+    /// Cancel safe: it does not wait for the queue.
+    ///
     /// # Errors
     ///
     /// If `options` can never lead to a connection, such as an invalid address.

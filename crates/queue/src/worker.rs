@@ -42,6 +42,8 @@ impl Worker {
     /// A worker over JetStream, as the queue's user `calculator`. It connects in the background, and
     /// again whenever the connection is lost.
     ///
+    /// Cancel safe: it does not wait for the queue.
+    ///
     /// # Errors
     ///
     /// If `options` can never lead to a connection, such as an invalid address.
@@ -214,7 +216,7 @@ impl Delivery {
 
     /// Acknowledges the job: it is done and all of its events are stored.
     ///
-    /// If the future is dropped, the job may be delivered again.
+    /// Not cancel safe: if the future is dropped, the job may be delivered again. That does no harm.
     pub async fn ack(self) {
         match self.acker {
             #[cfg(feature = "jetstream")]
@@ -226,8 +228,10 @@ impl Delivery {
         }
     }
 
-    /// Tells the queue again and again that the job is still being worked on, so that it is not
-    /// delivered to anyone else. To end it, drop the future.
+    /// Tells the queue at intervals that the job is still being worked on, so that it is not delivered to
+    /// anyone else.
+    ///
+    /// Cancel safe: it never ends by itself, and is ended by dropping the future.
     pub async fn keep_in_progress(&self) -> Infallible {
         match &self.acker {
             #[cfg(feature = "jetstream")]
@@ -241,7 +245,7 @@ impl Delivery {
 
     /// Gives the job back, so that it is delivered again at once.
     ///
-    /// If the future is dropped, the job is delivered again, perhaps later.
+    /// Cancel safe: if the future is dropped, the job is still delivered again, perhaps later.
     pub async fn nak(self) {
         match self.acker {
             #[cfg(feature = "jetstream")]

@@ -29,8 +29,8 @@ async def declare_jobs(server: Server) -> None:
 async def take_job(server: Server, lane: str) -> dict[str, object]:
     """Take the next job of a lane, as the calculator does."""
     calculator = await connect(server)
-    lanes = await calculator.jetstream().pull_subscribe(f"jobs.{lane}", durable=lane, stream="JOBS")
-    [message] = await lanes.fetch(1, timeout=5)
+    subscription = await calculator.jetstream().pull_subscribe(f"jobs.{lane}", durable=lane, stream="JOBS")
+    [message] = await subscription.fetch(1, timeout=5)
     await message.ack_sync()
     await calculator.close()
     job: dict[str, object] = json.loads(message.data)

@@ -62,8 +62,8 @@ impl Admissions {
         }
     }
 
-    /// Admits the request with these headers, or says why not. `request` is what it asks for; `None` if
-    /// that is invalid, and `kind` is what it would read from.
+    /// Admits a request with these headers, or says why not. `kind` is what the client opens. `request` is
+    /// what it asks for, or `None` if that is invalid.
     pub(crate) fn admit(
         &self,
         kind: Kind,
@@ -90,7 +90,7 @@ impl Admissions {
 }
 
 impl Admission {
-    /// The JSON message that tells the reader of `item`, which shares its memory with the log. `None` if
+    /// The JSON message that tells the reader about `item`. It shares its memory with the log. `None` if
     /// the reader is not told.
     pub(crate) fn message(&self, item: &Item) -> Option<Bytes> {
         match item {
@@ -103,8 +103,8 @@ impl Admission {
         }
     }
 
-    /// When the job was accepted that `item` is the end of, in microseconds since the Unix epoch, if the
-    /// reader was waiting for that.
+    /// If `item` is the end of a job, and the reader was connected when it was published: when that job was
+    /// accepted, in microseconds since the Unix epoch.
     pub(crate) fn awaited_since(&self, item: &Item) -> Option<u64> {
         match item {
             Item::Entry(entry) if entry.kind.is_end() && self.cursor.is_news(entry) => {

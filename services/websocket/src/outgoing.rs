@@ -15,13 +15,14 @@ pub(crate) struct Outgoing {
     is_continued: bool,
     /// How many bytes were taken since a ping was due.
     since_ping: usize,
-    /// When the job was accepted that the message is the end of, until the message is sent.
+    /// If the message is the awaited end of a job: when that job was accepted, in microseconds since the
+    /// Unix epoch.
     awaited_since: Option<u64>,
 }
 
 impl Outgoing {
     /// Continues with `message`, if there is one. The message before must have been taken whole.
-    /// `awaited_since` comes back when this one was.
+    /// [`delivered`](Self::delivered) returns `awaited_since` once this one has been.
     pub(crate) fn begin(&mut self, message: Option<Bytes>, awaited_since: Option<u64>) {
         debug_assert!(self.rest.is_empty(), "a message is sent whole");
         self.is_continued = false;
@@ -51,7 +52,7 @@ impl Outgoing {
         Some(Frame::message(payload, OpCode::Data(kind), is_last))
     }
 
-    /// What came with the message, once it was taken whole.
+    /// Returns, once, the `awaited_since` of a message that was taken whole.
     pub(crate) fn delivered(&mut self) -> Option<u64> {
         self.rest
             .is_empty()

@@ -95,7 +95,7 @@ impl Disk {
                 let closing = Arc::clone(&closing);
                 move || {
                     let ended = writer.run(operations, &clock, &closing);
-                    // The next process may have the directory.
+                    // From now on another process may use the directory.
                     drop(directory);
                     stop.send(ended).ok();
                 }
@@ -156,7 +156,7 @@ impl Disk {
         .await;
         match answer.await {
             Ok(stored) => stored,
-            // The writer has ended, and soon the process does.
+            // The writer has ended, and the process will soon end, too.
             Err(_) => std::future::pending().await,
         }
     }
@@ -213,7 +213,7 @@ impl Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         self.closing.store(true, Ordering::Release);
-        // If there is no room for it, the writer is awake.
+        // If the channel has no room for it, the writer is awake.
         self.operations.try_send(Operation::Wake).ok();
         if let Some(handle) = self.handle.take()
             && handle.join().is_err()

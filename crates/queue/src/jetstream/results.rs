@@ -197,7 +197,7 @@ impl Feed {
             preload_position(&state),
         );
         let consumer = push::OrderedConfig {
-            // Without a name of its own it would need the permission to create any consumer.
+            // Without a name, creating the consumer would need the permission to create any consumer.
             name: Some(format!("tail-{}", Uuid::new_v4().simple())),
             deliver_subject: self.context.client().new_inbox(),
             deliver_policy: DeliverPolicy::ByStartSequence {
