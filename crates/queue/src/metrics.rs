@@ -40,13 +40,13 @@ pub fn seconds() -> Histogram {
 
 /// What a submitter measures.
 #[derive(Debug, Clone)]
-pub(crate) struct Submitter {
+pub(crate) struct SubmitterMetrics {
     seconds: Histogram,
     duplicate_jobs: Counter,
     pub(crate) duplicates: Duplicates,
 }
 
-impl Submitter {
+impl SubmitterMetrics {
     pub(crate) fn new(duplicates: &Duplicates) -> Self {
         Self {
             seconds: seconds(),
@@ -76,7 +76,7 @@ impl Submitter {
 
 /// What a worker measures.
 #[derive(Debug, Clone)]
-pub(crate) struct Worker {
+pub(crate) struct WorkerMetrics {
     store_seconds: Histogram,
     redeliveries: PerLane<Counter>,
     pub(crate) malformed_jobs: Counter,
@@ -84,7 +84,7 @@ pub(crate) struct Worker {
     pub(crate) duplicates: Duplicates,
 }
 
-impl Worker {
+impl WorkerMetrics {
     pub(crate) fn new(duplicates: &Duplicates) -> Self {
         Self {
             store_seconds: seconds(),

@@ -25,7 +25,7 @@ use crate::{
 pub struct Submitter {
     kind: Kind,
     /// Shared, because a server clones the submitter for each request.
-    pub(crate) metrics: Arc<metrics::Submitter>,
+    pub(crate) metrics: Arc<metrics::SubmitterMetrics>,
 }
 
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ impl Submitter {
     }
 
     fn of(kind: Kind, duplicates: &Duplicates) -> Self {
-        let metrics = Arc::new(metrics::Submitter::new(duplicates));
+        let metrics = Arc::new(metrics::SubmitterMetrics::new(duplicates));
         Self { kind, metrics }
     }
 

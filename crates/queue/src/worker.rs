@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Worker {
     kind: Kind,
-    pub(crate) metrics: metrics::Worker,
+    pub(crate) metrics: metrics::WorkerMetrics,
 }
 
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ impl Worker {
     /// If `options` can never lead to a connection, such as an invalid address.
     #[cfg(feature = "jetstream")]
     pub async fn connect(options: &JetStreamOptions) -> Result<(Self, Driver), ConnectError> {
-        let metrics = metrics::Worker::new(&Duplicates::default());
+        let metrics = metrics::WorkerMetrics::new(&Duplicates::default());
         let malformed_jobs = metrics.malformed_jobs.clone();
         let (worker, driver) = jetstream::Worker::connect(options, malformed_jobs).await?;
         let kind = Kind::JetStream(Arc::new(worker));
@@ -60,7 +60,7 @@ impl Worker {
     pub(crate) fn embedded(queue: embedded::Queue, duplicates: &Duplicates) -> Self {
         Self {
             kind: Kind::Embedded(queue),
-            metrics: metrics::Worker::new(duplicates),
+            metrics: metrics::WorkerMetrics::new(duplicates),
         }
     }
 
@@ -70,7 +70,7 @@ impl Worker {
     pub fn custom(backend: Arc<dyn custom::Backend>) -> Self {
         Self {
             kind: Kind::Custom(backend),
-            metrics: metrics::Worker::new(&Duplicates::default()),
+            metrics: metrics::WorkerMetrics::new(&Duplicates::default()),
         }
     }
 
@@ -146,7 +146,7 @@ impl Worker {
 #[derive(Debug)]
 pub struct Jobs {
     kind: JobsKind,
-    metrics: metrics::Worker,
+    metrics: metrics::WorkerMetrics,
 }
 
 #[derive(Debug)]
@@ -205,7 +205,11 @@ enum Acker {
 }
 
 impl Delivery {
-    fn new<A>(taken: Taken<A>, metrics: &metrics::Worker, acker: impl FnOnce(A) -> Acker) -> Self {
+    fn new<A>(
+        taken: Taken<A>,
+        metrics: &metrics::WorkerMetrics,
+        acker: impl FnOnce(A) -> Acker,
+    ) -> Self {
         metrics.taken(taken.job.lane(), taken.attempt);
         Self {
             job: taken.job,
