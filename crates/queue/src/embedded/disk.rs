@@ -25,7 +25,6 @@ use super::{
     directory::{Directory, OpenError},
     history::DiskHistory,
     lanes::{Attempted, Lanes},
-    limits::TAIL,
     open::Opened,
     operation::Operation,
     writer::{Effects, Writer},
@@ -33,7 +32,7 @@ use super::{
 use crate::{
     driver::{Driver, Stopped},
     error::SubmitError,
-    log::Log,
+    log::{Log, Retention},
     stored::Stored,
 };
 
@@ -68,7 +67,7 @@ impl Disk {
         } = Opened::open(&directory, clock.now())?;
         let extent = Arc::new(Mutex::new(contents.extent));
         let history = DiskHistory::new(Arc::clone(&extent), reader);
-        let log = Log::with_history(TAIL, Arc::new(history));
+        let log = Log::with_history(Retention::TAIL, Arc::new(history));
         let first = contents.tail.front().map(|entry| entry.seq - 1);
         log.begin(first.unwrap_or(contents.known.last_event));
         for entry in contents.tail {
