@@ -34,8 +34,8 @@ ENV NGINX_ENVSUBST_OUTPUT_DIR=/run/nginx \
     POST_BURST=100 \
     REQUESTS_PER_ADDRESS=100 \
     SOCKETS_PER_ADDRESS=50
-# An invalid configuration fails the build, and so does an nginx older than 1.27.3, the first that
-# resolves the name of an upstream server again.
+# An invalid configuration fails the build, and so does an nginx older than 1.27.3, which cannot resolve the
+# name of an upstream server again.
 RUN install --directory --owner 101 --group 101 --mode 0700 /run/nginx \
     && /docker-entrypoint.sh nginx -t \
     && rm -rf /run/nginx/*
@@ -123,8 +123,8 @@ EXPOSE 8000
 CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--no-ws", \
     "--blocking-threads", "32", "--factory", "web:create_app"]
 
-# The standalone binary, linked statically, so that its image has nothing else in it. It stands last,
-# since the legacy builder builds every stage before the one that it is asked for.
+# The standalone binary, linked statically, so that its image has nothing else in it. It comes last, because
+# the legacy builder builds every stage before the one that it is asked for.
 FROM ${RUST_IMAGE} AS fibwire-build
 WORKDIR /src
 COPY . .

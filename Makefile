@@ -37,7 +37,7 @@ test: check ## run check and all tests, including those of the whole system in a
 	@scripts/test
 
 .PHONY: bench
-bench: $(VENV) ## measure this machine and write docs/benchmarks.md, in some minutes; ARGS=--help lists options
+bench: $(VENV) ## measure this machine and write docs/benchmarks.md (takes minutes); ARGS=--help lists options
 	@.venv/bin/python -m bench $(ARGS)
 
 .PHONY: fuzz
@@ -46,7 +46,7 @@ fuzz: ## try the parsers and the tail of the log on random input; CASES=100000 f
 	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --release --locked --package queue --all-features --lib properties
 
 .PHONY: mutants
-mutants: $(VENV) ## change the code in small ways and list what no test notices, in hours; PACKAGES=protocol
+mutants: $(VENV) ## change the code in small ways and list what no test notices (takes hours); PACKAGES=protocol
 	@scripts/mutants $(or $(PACKAGES),protocol queue calculator websocket)
 
 .PHONY: screenshots

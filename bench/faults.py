@@ -23,8 +23,8 @@ _FREEZE_ATTEMPTS = 10
 _HEAD_S = 5
 _TAIL_S = 12
 CALM_S = 8
-# Runs of at least this length contain an absence of the queue that is longer than the two minutes for which an
-# id used to be known.
+# Runs of at least this length contain an absence of the queue that is longer than the two minutes for which it
+# remembers the id of a job.
 _AWAY_S = 150
 _WITH_ABSENCE_S = 480
 # A job is given to another calculator when nothing has been heard of it for 10 s.

@@ -40,7 +40,7 @@ LOAD_HEAD = [
 LARGE_HEAD = [
     "all digits of F(10^8)",
     "best",
-    "of it computing",
+    "of which computing",
     "best / alone",
     "median",
     "small jobs done",

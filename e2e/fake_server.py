@@ -1,4 +1,4 @@
-"""A server for the page that gives the answers no real one gives when it is asked to."""
+"""A server for the page whose answers a test decides, among them those that no real server gives on demand."""
 
 import json
 import re

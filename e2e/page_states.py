@@ -97,6 +97,6 @@ def _unavailable(route: Route) -> None:
     route.fulfill(status=503, json={"status": 503, "detail": "no"}, headers={"Retry-After": "30"})
 
 
-# The states that the real system brings about, and those that need answers of a test's own.
+# The states that the real system brings about, and those that need injected answers.
 REAL: list[State] = [empty, refusal, results, long_result, broadcast]
 INJECTED: list[State] = [under_way, trouble]

@@ -124,7 +124,7 @@ def test_a_job_that_two_calculators_finish_ends_once(cluster: Cluster, client: C
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_a_node_that_is_killed_loses_nothing(cluster: Cluster, client: Client, stream: str) -> None:
-    """The leader, whose end has the most to be done after."""
+    """The leader is killed, because losing it leaves the most to be done."""
     with load(client) as loaded:
         cluster.leader(stream).kill()
     loaded.check(client)

@@ -311,7 +311,8 @@ async def _ask_queue(login: Login, subject: str, request: dict[str, int]) -> Msg
         allow_reconnect=False,
     )
     try:
-        # A job arrives under the subject that it was sent to, and by that the other style finds no request.
+        # The answer to a request for a job is the job itself, whose subject is that of its lane. The newer style
+        # finds the request by the subject of the answer, and would not find it.
         return await connection.request(subject, json.dumps(request).encode(), timeout=_ANSWER_S, old_style=True)
     finally:
         await connection.close()

@@ -153,7 +153,7 @@ def test_a_gap_is_told_only_where_an_answer_is_missing(fake: FakeServer, page: P
     fake.push("result", 500, id=answered, n=10, digits=2, value="55", timings=TIMINGS)
     fake.ask(11)
     running = fake.ask(12)
-    # The server was started anew and counts from the beginning.
+    # The server was restarted and counts from the beginning.
     fake.push("gap", 7)
     fake.push("progress", 8, id=running, n=12, fraction=0.5)
     expect(card(page, 11).locator(".note")).to_contain_text("may have been missed")

@@ -47,7 +47,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The `type` of a message. It may be any of the fields, but the message is read only up to it:
+/// The `type` of a message. It may be anywhere among the fields, but the message is read only up to it:
 /// what follows may be half a megabyte of digits, and reading them takes time.
 pub(crate) fn kind(text: &str) -> Option<&str> {
     let mut kind = None;

@@ -1,5 +1,5 @@
-//! Posts jobs over one connection that stays open. To cost little, it renders the request once and
-//! then replaces only the id, and it reads nothing of the answer but its status, length and id.
+//! Posts jobs over one connection that stays open. To save time, it renders the request once and then
+//! replaces only the id, and it reads nothing of the answer but its status, length and id.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! One job's way there and back as a client sees it that has nothing open yet.
+//! One job's way there and back, as seen by a client that has nothing open yet.
 
 use std::time::{Duration, Instant};
 

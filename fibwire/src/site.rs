@@ -116,7 +116,7 @@ async fn parse(rules: &Rules, headers: &HeaderMap, body: Body) -> Result<Submiss
     Submission::parse(content_type, &body, rules.max_n)
 }
 
-/// The trace that a request belongs to. Of several, none is valid.
+/// The trace that a request belongs to. A header that comes twice is ignored.
 fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
     let mut values = headers.get_all(TraceParent::HEADER).iter();
     let value = values.next().filter(|_| values.next().is_none())?;

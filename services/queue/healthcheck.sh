@@ -6,11 +6,12 @@ set -eu
 
 healthz=http://127.0.0.1:8222/healthz
 
-# Without a query, the server also says whether each stream can store. To be slow is not to say no.
+# Without a query, the server also says whether each stream can store. Only a 503 means that one cannot; a slow
+# answer does not.
 cannot_store() { wget -q -S -T 1 -O /dev/null "$healthz" 2>&1 | grep -q 'HTTP/1.1 503'; }
 
 wget -q -T 1 -O /dev/null "$healthz?js-enabled-only=true"
-# A stream that is being made says no for a moment.
+# While a stream is being created, the server answers 503 for a moment.
 if cannot_store && sleep 0.5 && cannot_store; then
     echo "healthcheck: a stream cannot store, so the server starts again" >&2
     kill -TERM 1

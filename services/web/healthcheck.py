@@ -1,7 +1,7 @@
 """Exits with 0 if the server of this machine serves the page.
 
-A socket and no more: this runs every few seconds, and importing an HTTP client would take several
-times as long as asking.
+It uses a plain socket, because it runs every few seconds, and importing an HTTP client would take
+several times as long as the request.
 """
 
 import socket

@@ -110,7 +110,8 @@ struct Job {
     ended: Option<Instant>,
     failed: bool,
     ends: Vec<End>,
-    /// It marks the end of the readings, which do not all come as far as each other's marks.
+    /// Whether the job only marks the end of its client's readings. The readings of other clients may end
+    /// before it.
     is_last: bool,
 }
 

@@ -105,7 +105,7 @@ struct Log {
     jobs: HashMap<Uuid, Job>,
     entries: Vec<Entry>,
     posts_of_victim: usize,
-    /// The entries that a socket has been spared.
+    /// The entries that were kept from the first socket that should have received them.
     skipped: HashSet<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! An accepted connection, also after it became a socket.
+//! An accepted connection, also after it has become a WebSocket.
 
 use std::{
     io,

@@ -55,7 +55,7 @@ impl Options {
     }
 }
 
-/// A registry with what every process tells: its version, and what it takes from its machine.
+/// A registry with what every process reports: its version, and what it uses of its machine.
 #[must_use]
 pub fn registry() -> Registry {
     let mut registry = Registry::default();

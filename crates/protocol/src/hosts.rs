@@ -1,5 +1,6 @@
-//! Which hosts a server answers for. A page of another site can make its own host name resolve to the
-//! server's address, and is then of the same origin as the server; but the browser still says the name.
+//! Which hosts a server answers for. Another site can make its own host name resolve to the server's
+//! address, so that its pages have the same origin as the server. But each of their requests still names
+//! that host.
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -90,7 +91,8 @@ impl FromStr for Hosts {
             .map(str::trim)
             .filter(|host| !host.is_empty())
             .map(|host| match Host::parse(host) {
-                // The parser takes an asterisk for a letter, but whoever writes one means any host.
+                // To the parser, an asterisk is a letter like any other, but whoever writes one means any
+                // host.
                 Ok(parsed) if !host.contains('*') => Ok(parsed.to_string()),
                 _ => Err(InvalidHosts::NotAHost(host.to_owned())),
             })

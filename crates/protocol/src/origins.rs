@@ -93,7 +93,7 @@ impl FromStr for Origins {
 }
 
 impl Origins {
-    /// Whether a request may be served: it is from no page, from a page of the host that it asks, or
+    /// Whether a request may be served: it is from no page, from a page of the host that it is for, or
     /// from a page of one of these origins.
     #[must_use]
     pub fn allow(&self, source: &Source<'_>) -> bool {
@@ -109,7 +109,7 @@ impl Origins {
         }
     }
 
-    /// The same as a result.
+    /// Like [`allow`](Self::allow), but names the problem.
     ///
     /// # Errors
     ///

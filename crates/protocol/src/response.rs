@@ -20,7 +20,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// The answer to the submission of `job`, whose submission to the queue ended in `outcome`.
+    /// The answer to the client that asked for `job`, once the queue has taken or refused the job.
     #[must_use]
     pub fn to_submission<E: Into<Problem>>(job: &Job, outcome: Result<(), E>) -> Self {
         match outcome {

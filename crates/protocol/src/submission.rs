@@ -9,6 +9,7 @@ use crate::{ClientToken, Job, JobContext, MaxN, Problem};
 
 /// The longest body in bytes.
 pub const BODY_LIMIT: usize = 1024;
+
 /// A valid request for a Fibonacci number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {

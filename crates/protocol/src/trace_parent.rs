@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-/// The length in bytes of the version that this program writes, as text.
+/// The length in bytes of a `traceparent` of version 0, as text.
 const LEN: usize = 55;
 /// The one flag that is known: whether the sender records its spans.
 const SAMPLED: u8 = 0b1;

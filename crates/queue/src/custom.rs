@@ -38,7 +38,7 @@ pub trait Acker: fmt::Debug + Send + Sync {
     /// Acknowledges the job.
     fn ack(self: Box<Self>) -> Answer<'static, ()>;
 
-    /// Tells again and again that the job is still being worked on.
+    /// Tells the queue at intervals that the job is still being worked on.
     fn keep_in_progress(&self) -> Answer<'_, Infallible>;
 
     /// Gives the job back.
@@ -103,7 +103,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Evicts events that are too old, forever.
+    /// Evicts events that are too old, forever. Cancel safe.
     pub async fn expire(&self) -> Infallible {
         self.0.expire().await
     }

@@ -42,7 +42,7 @@ impl Driver {
         }
     }
 
-    /// Tells at any later time whether the role is ready.
+    /// Tells whether the role is ready, also while the driver runs.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         Readiness(self.ready.clone())

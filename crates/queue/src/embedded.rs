@@ -1,7 +1,7 @@
 //! The embedded queue: jobs and events within one process, in memory or on disk.
 //!
-//! What waits and what is read is in memory in either case. On disk, a job or an event takes effect
-//! once it is synced.
+//! The jobs that wait and the newest events are in memory in either case. With a disk, a job or an event
+//! takes effect once it is synced.
 
 mod clock;
 mod directory;

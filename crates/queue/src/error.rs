@@ -16,8 +16,8 @@ pub enum SubmitError {
     /// The disk on which the queue keeps its jobs is full.
     #[error("disk full")]
     DiskFull(#[source] Cause),
-    /// The job is longer than the queue allows. No job that a [`Submission`](protocol::Submission)
-    /// makes is.
+    /// The job is longer than the queue allows. A [`Submission`](protocol::Submission) never makes such a
+    /// job.
     #[error("job too long for the queue")]
     TooLong(#[source] Cause),
     /// The queue did not confirm in time that it has the job, which it may or may not have.

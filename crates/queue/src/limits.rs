@@ -13,8 +13,3 @@ pub(crate) const SIGNS_OF_LIFE: u32 = 3;
 
 /// How long the id of a job is remembered, so that submitting it again queues nothing new.
 pub(crate) const JOB_ID_WINDOW: Duration = Duration::from_secs(120);
-
-/// How long the id of an event is remembered, so that publishing it again stores nothing new: for as
-/// long as the log holds the event. A job that is delivered again after an outage of up to this time
-/// therefore still has one end.
-pub(crate) const EVENT_ID_WINDOW: Duration = Duration::from_secs(600);

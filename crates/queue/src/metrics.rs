@@ -1,5 +1,5 @@
-//! What the roles of the queue count and time. Each role has its metrics from the beginning, and whoever
-//! owns the role registers them where they are to be seen.
+//! What the roles of the queue count and time. Each role always has its metrics, and the owner of the role
+//! registers them with the registry that shows them.
 
 #[cfg(feature = "worker")]
 mod holding;
@@ -25,11 +25,11 @@ pub use lane::{LaneLabel, PerLane};
 
 use crate::{limits::MAX_JOBS_PER_LANE, stored::Stored};
 
-/// The upper bound of the first bucket of a histogram, in seconds: less than the fastest sync of a disk,
-/// for which most of these times wait.
+/// The upper bound of the first bucket of a histogram, in seconds. Most of the measured times include a
+/// sync of the disk, and the fastest sync takes longer than this.
 const FIRST_BUCKET_S: f64 = 100e-6;
-/// How many buckets there are, each twice as wide as the one before: up to 105 seconds, which a job is
-/// late by after a long outage. Fewer and wider ones would tell little of a median.
+/// How many buckets there are, each twice as wide as the one before. They reach up to 105 seconds, by
+/// which a job may be late after a long outage. With fewer and wider buckets, a median would be vague.
 const BUCKETS: u16 = 21;
 
 /// A histogram of times in seconds.
@@ -40,13 +40,13 @@ pub fn seconds() -> Histogram {
 
 /// What a submitter measures.
 #[derive(Debug, Clone)]
-pub(crate) struct Submitter {
+pub(crate) struct SubmitterMetrics {
     seconds: Histogram,
     duplicate_jobs: Counter,
     pub(crate) duplicates: Duplicates,
 }
 
-impl Submitter {
+impl SubmitterMetrics {
     pub(crate) fn new(duplicates: &Duplicates) -> Self {
         Self {
             seconds: seconds(),
@@ -76,7 +76,7 @@ impl Submitter {
 
 /// What a worker measures.
 #[derive(Debug, Clone)]
-pub(crate) struct Worker {
+pub(crate) struct WorkerMetrics {
     store_seconds: Histogram,
     redeliveries: PerLane<Counter>,
     pub(crate) malformed_jobs: Counter,
@@ -84,7 +84,7 @@ pub(crate) struct Worker {
     pub(crate) duplicates: Duplicates,
 }
 
-impl Worker {
+impl WorkerMetrics {
     pub(crate) fn new(duplicates: &Duplicates) -> Self {
         Self {
             store_seconds: seconds(),

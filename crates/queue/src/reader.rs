@@ -27,6 +27,8 @@ impl Reader {
     /// A reader over JetStream, as the queue's user `websocket`. It connects in the background, and
     /// again whenever the connection is lost.
     ///
+    /// Cancel safe: it does not wait for the queue.
+    ///
     /// # Errors
     ///
     /// If `options` can never lead to a connection, such as an invalid address.

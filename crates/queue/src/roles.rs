@@ -38,7 +38,7 @@ impl Roles {
     ///
     /// # Errors
     ///
-    /// [`OpenError`], such as a directory that is in use. Damaged files are no error: what cannot be
+    /// [`OpenError`], such as a directory that is in use. Damaged files are not an error: what cannot be
     /// read is logged, and the queue goes on without it.
     pub fn on_disk(directory: &Path) -> Result<Self, OpenError> {
         embedded::Queue::on_disk(directory).map(Self::of)
@@ -46,7 +46,7 @@ impl Roles {
 
     /// Shows in `registry` what the roles measure and what the queue holds.
     pub fn register(&self, registry: &mut Registry) {
-        // It shares the family of the duplicates with the worker.
+        // Without its duplicates, which are in the worker's family and registered with that.
         self.submitter.metrics.register(registry);
         self.worker.register(registry);
         self.reader.register(registry);

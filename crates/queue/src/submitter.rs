@@ -26,7 +26,7 @@ use crate::{
 pub struct Submitter {
     kind: Kind,
     /// Shared, because a server clones the submitter for each request.
-    pub(crate) metrics: Arc<metrics::Submitter>,
+    pub(crate) metrics: Arc<metrics::SubmitterMetrics>,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ enum Kind {
 impl Submitter {
     /// A submitter over JetStream, as the queue's user `web`. It connects in the background, and again
     /// whenever the connection is lost.
+    ///
+    /// Cancel safe: it does not wait for the queue.
     ///
     /// # Errors
     ///
@@ -66,7 +68,7 @@ impl Submitter {
     }
 
     fn of(kind: Kind, duplicates: &Duplicates) -> Self {
-        let metrics = Arc::new(metrics::Submitter::new(duplicates));
+        let metrics = Arc::new(metrics::SubmitterMetrics::new(duplicates));
         Self { kind, metrics }
     }
 

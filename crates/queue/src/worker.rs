@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Worker {
     kind: Kind,
-    pub(crate) metrics: metrics::Worker,
+    pub(crate) metrics: metrics::WorkerMetrics,
 }
 
 #[derive(Debug, Clone)]
@@ -44,12 +44,14 @@ impl Worker {
     /// A worker over JetStream, as the queue's user `calculator`. It connects in the background, and
     /// again whenever the connection is lost.
     ///
+    /// Cancel safe: it does not wait for the queue.
+    ///
     /// # Errors
     ///
     /// If `options` can never lead to a connection, such as an invalid address.
     #[cfg(feature = "jetstream")]
     pub async fn connect(options: &JetStreamOptions) -> Result<(Self, Driver), ConnectError> {
-        let metrics = metrics::Worker::new(&Duplicates::default());
+        let metrics = metrics::WorkerMetrics::new(&Duplicates::default());
         let malformed_jobs = metrics.malformed_jobs.clone();
         let (worker, driver) = jetstream::Worker::connect(options, malformed_jobs).await?;
         let kind = Kind::JetStream(Arc::new(worker));
@@ -60,7 +62,7 @@ impl Worker {
     pub(crate) fn embedded(queue: embedded::Queue, duplicates: &Duplicates) -> Self {
         Self {
             kind: Kind::Embedded(queue),
-            metrics: metrics::Worker::new(duplicates),
+            metrics: metrics::WorkerMetrics::new(duplicates),
         }
     }
 
@@ -70,7 +72,7 @@ impl Worker {
     pub fn custom(backend: Arc<dyn custom::Backend>) -> Self {
         Self {
             kind: Kind::Custom(backend),
-            metrics: metrics::Worker::new(&Duplicates::default()),
+            metrics: metrics::WorkerMetrics::new(&Duplicates::default()),
         }
     }
 
@@ -170,7 +172,7 @@ impl Worker {
 #[derive(Debug)]
 pub struct Jobs {
     kind: JobsKind,
-    metrics: metrics::Worker,
+    metrics: metrics::WorkerMetrics,
 }
 
 #[derive(Debug)]
@@ -229,7 +231,11 @@ enum Acker {
 }
 
 impl Delivery {
-    fn new<A>(taken: Taken<A>, metrics: &metrics::Worker, acker: impl FnOnce(A) -> Acker) -> Self {
+    fn new<A>(
+        taken: Taken<A>,
+        metrics: &metrics::WorkerMetrics,
+        acker: impl FnOnce(A) -> Acker,
+    ) -> Self {
         metrics.taken(taken.job.lane(), taken.attempt);
         Self {
             job: taken.job,
@@ -255,7 +261,7 @@ impl Delivery {
 
     /// Acknowledges the job: it is done and all of its events are stored.
     ///
-    /// If the future is dropped, the job may be delivered again.
+    /// Not cancel safe: if the future is dropped, the job may be delivered again. That does no harm.
     pub async fn ack(self) {
         match self.acker {
             #[cfg(feature = "jetstream")]
@@ -267,8 +273,10 @@ impl Delivery {
         }
     }
 
-    /// Tells the queue again and again that the job is still being worked on, so that it is not
-    /// delivered to anyone else. To end it, drop the future.
+    /// Tells the queue at intervals that the job is still being worked on, so that it is not delivered to
+    /// anyone else.
+    ///
+    /// Cancel safe: it never ends by itself, and is ended by dropping the future.
     pub async fn keep_in_progress(&self) -> Infallible {
         match &self.acker {
             #[cfg(feature = "jetstream")]
@@ -282,7 +290,7 @@ impl Delivery {
 
     /// Gives the job back, so that it is delivered again at once.
     ///
-    /// If the future is dropped, the job is delivered again, perhaps later.
+    /// Cancel safe: if the future is dropped, the job is still delivered again, perhaps later.
     pub async fn nak(self) {
         match self.acker {
             #[cfg(feature = "jetstream")]

@@ -15,7 +15,7 @@ pub(crate) struct Chance(fastrand::Rng);
 impl Chance {
     pub(crate) fn new(seed: u64, actor: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ actor);
-        // Neighbouring seeds begin alike.
+        // The numbers of neighbouring seeds begin alike, so one of them is the seed of the generator used.
         Self(fastrand::Rng::with_seed(rng.u64(..)))
     }
 

@@ -158,7 +158,7 @@ impl Backend for Link {
     }
 }
 
-/// An acker whose messages take the link.
+/// An acker whose messages go over the link.
 #[derive(Debug)]
 struct LinkAcker {
     link: Link,

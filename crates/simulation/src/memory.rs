@@ -27,7 +27,7 @@ pub(crate) struct Memory {
     auditor: Mutex<Auditor>,
 }
 
-/// Reads each event in the moment in which it is stored.
+/// Reads each event as soon as it is stored.
 #[derive(Debug)]
 struct Auditor {
     cursor: Cursor,

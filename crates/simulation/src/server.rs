@@ -138,7 +138,7 @@ impl Server {
         }
     }
 
-    /// Loses all jobs and events. The new log begins at a higher place, as the services let it.
+    /// Loses all jobs and events. The new log begins at a higher place, as it does on JetStream.
     pub(crate) fn lose_disk(&self) {
         let mut state = self.state.lock();
         let last = state.last + NEW_LOG;
@@ -172,7 +172,7 @@ impl Server {
         }
     }
 
-    /// The first event after `position`, for any of `audiences`.
+    /// The first event after `position` for `audience`.
     pub(crate) fn next_for(&self, audience: &Audience, position: u64) -> Option<Stored> {
         let state = self.state.lock();
         let mut after = state.log.iter().filter(|stored| stored.seq > position);

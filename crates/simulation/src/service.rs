@@ -84,7 +84,8 @@ impl Service {
         self.life.lock().clone()
     }
 
-    /// Lives, dies and lives again, and lives on when the faults are over. Ends at `end`.
+    /// Starts the process, ends it and starts it again, until the faults are over. The last process runs
+    /// until `end`.
     pub(crate) async fn run(&self, end: CancellationToken) {
         loop {
             let life = self.start();
@@ -173,7 +174,7 @@ impl Service {
 }
 
 impl Life {
-    /// Opens a connection, which may be `slow`.
+    /// Opens a connection over the simulated network.
     pub(crate) fn connect(&self, mut chance: Chance) -> DuplexStream {
         let buffer = usize::try_from(chance.between(512, 8192)).expect("a small number");
         let (client, client_side) = duplex(buffer);
@@ -298,8 +299,9 @@ struct ServerHistory {
 }
 
 impl ServerHistory {
-    /// The way of one request. All readers ask through the same history, and in which order they do so
-    /// at the same time is random. What happens to a request therefore depends on the request alone.
+    /// The link that one request goes over. All readers ask through the same history, and the order in
+    /// which they ask at the same moment is random. So what happens to a request must depend on the
+    /// request alone.
     fn link(&self, request: impl Hash) -> Link {
         let mut hasher = DefaultHasher::new();
         (self.started.elapsed(), request).hash(&mut hasher);

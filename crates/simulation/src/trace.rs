@@ -16,8 +16,8 @@ pub(crate) enum Actor {
     Reader(u64),
 }
 
-/// What happened, in the order of time. At the same time, actors come in the order of their names: in
-/// which order tokio wakes the readers of one channel is random, and makes no difference to anyone.
+/// What happened, in the order of time. At the same moment, actors come in the order of their names,
+/// because the order in which tokio wakes the readers of one channel is random and does not matter.
 #[derive(Debug)]
 pub(crate) struct Trace {
     start: Instant,

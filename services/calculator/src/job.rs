@@ -143,7 +143,7 @@ impl Calculator {
     async fn outcome(&self, job: &Job, attempt: u64) -> Result<Outcome, Unfinished> {
         if attempt > MAX_ATTEMPTS {
             return Ok(Outcome::NoValue(format!(
-                "The calculator was interrupted {MAX_ATTEMPTS} times at this number. Send it again."
+                "The calculator was interrupted {MAX_ATTEMPTS} times while computing this number. Send it again."
             )));
         }
         let needed_mib = fibonacci::memory_needed(job.n).div_ceil(1024 * 1024);
@@ -167,7 +167,7 @@ impl Calculator {
         }
     }
 
-    /// Computes the number, and meanwhile publishes how far the computation is.
+    /// Computes the number, and meanwhile publishes how far the computation has come.
     async fn compute(
         &self,
         job: &Job,

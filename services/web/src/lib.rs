@@ -108,9 +108,9 @@ impl Submissions {
         py.detach(|| self.traces.flush());
     }
 
-    /// Checks a `POST /fib`, that is its body and the headers that say what the body is and which page
-    /// it is from, and submits its job as a part of the trace that `traceparent` names, or else of a new
-    /// one. Answers within 2 seconds. Other Python threads run meanwhile.
+    /// Checks a `POST /fib` and submits its job. The headers say what the body is and which page sent it.
+    /// The job belongs to the trace that `traceparent` names, or else to a new one. Answers within 2
+    /// seconds. Other Python threads run meanwhile.
     #[pyo3(signature = (body, *, content_type, host, origin, sec_fetch_site, traceparent))]
     #[allow(
         clippy::too_many_arguments,

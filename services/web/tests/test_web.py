@@ -36,8 +36,8 @@ async def take_job(server: Server, lane: str) -> dict[str, object]:
 
 async def take_message(server: Server, lane: str) -> Msg:
     calculator = await connect(server)
-    lanes = await calculator.jetstream().pull_subscribe(f"jobs.{lane}", durable=lane, stream="JOBS")
-    [message] = await lanes.fetch(1, timeout=5)
+    subscription = await calculator.jetstream().pull_subscribe(f"jobs.{lane}", durable=lane, stream="JOBS")
+    [message] = await subscription.fetch(1, timeout=5)
     await message.ack_sync()
     await calculator.close()
     return message

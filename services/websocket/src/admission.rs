@@ -73,8 +73,8 @@ impl Admissions {
         }
     }
 
-    /// Admits the request with these headers, or says why not. `request` is what it asks for; `None` if
-    /// that is invalid, and `kind` is what it would read from.
+    /// Admits a request with these headers, or says why not. `kind` is what the client opens. `request` is
+    /// what it asks for, or `None` if that is invalid.
     pub(crate) fn admit(
         &self,
         kind: Kind,
@@ -101,7 +101,7 @@ impl Admissions {
 }
 
 impl Admission {
-    /// The JSON message that tells the reader of `item`, which shares its memory with the log. `None` if
+    /// The JSON message that tells the reader about `item`. It shares its memory with the log. `None` if
     /// the reader is not told.
     pub(crate) fn message(&self, item: &Item) -> Option<Bytes> {
         match item {

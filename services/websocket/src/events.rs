@@ -44,7 +44,8 @@ struct Events {
     drain: Drain,
 }
 
-/// An open stream. The connection takes one event after another from it, so few wait for a slow client.
+/// An open stream. The connection takes one event at a time from it, so that only a few wait in memory
+/// for a slow client.
 struct Open {
     admission: Admission,
     place: Place,

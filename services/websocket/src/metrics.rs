@@ -27,7 +27,7 @@ pub struct Metrics {
     delivery: Histogram,
 }
 
-/// What a client reads from.
+/// What a client reads its events from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     WebSocket,
@@ -92,7 +92,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "fibwire_sent",
-            "Messages sent to clients, without what frames them",
+            "Messages sent to clients, without their frame headers",
             Unit::Bytes,
             metrics.sent_bytes.clone(),
         );

@@ -1,4 +1,4 @@
-//! The query of a request for a socket.
+//! The query of a request for a socket or an event stream.
 
 use protocol::{Audience, ClientToken, event::Kind};
 use serde::Deserialize;

@@ -58,7 +58,7 @@ impl Sockets {
         }))
     }
 
-    /// The route `/ws`.
+    /// The routes `/ws` and `/events`.
     pub fn routes(&self) -> Router {
         Router::new()
             .route("/ws", get(open))

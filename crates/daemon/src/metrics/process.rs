@@ -1,4 +1,4 @@
-//! What a process takes from its machine, under the names that all clients of Prometheus use.
+//! What a process uses of its machine, under the names that all clients of Prometheus use.
 
 use std::{
     fmt,

@@ -17,7 +17,7 @@ pub struct Submissions(Arc<Counters>);
 #[derive(Debug)]
 struct Counters {
     answers: Family<Status, Counter>,
-    /// The one that every job counts.
+    /// The counter of 202s, which is looked up once and not for each job.
     accepted: Counter,
 }
 

@@ -25,7 +25,6 @@ use super::{
     directory::{Directory, OpenError},
     history::DiskHistory,
     lanes::{Attempted, Lanes},
-    limits::TAIL,
     open::Opened,
     operation::Operation,
     writer::{Effects, Writer},
@@ -33,7 +32,7 @@ use super::{
 use crate::{
     driver::{Driver, Stopped},
     error::SubmitError,
-    log::Log,
+    log::{Log, Retention},
     spans::System,
     stored::Stored,
 };
@@ -69,7 +68,7 @@ impl Disk {
         } = Opened::open(&directory, clock.now())?;
         let extent = Arc::new(Mutex::new(contents.extent));
         let history = DiskHistory::new(Arc::clone(&extent), reader);
-        let log = Log::with_history(System::Embedded, TAIL, Arc::new(history));
+        let log = Log::with_history(System::Embedded, Retention::TAIL, Arc::new(history));
         let first = contents.tail.front().map(|entry| entry.seq - 1);
         log.begin(first.unwrap_or(contents.known.last_event));
         for entry in contents.tail {
@@ -96,7 +95,7 @@ impl Disk {
                 let closing = Arc::clone(&closing);
                 move || {
                     let ended = writer.run(operations, &clock, &closing);
-                    // The next process may have the directory.
+                    // From now on another process may use the directory.
                     drop(directory);
                     stop.send(ended).ok();
                 }
@@ -157,7 +156,7 @@ impl Disk {
         .await;
         match answer.await {
             Ok(stored) => stored,
-            // The writer has ended, and soon the process does.
+            // The writer has ended, and the process will soon end, too.
             Err(_) => std::future::pending().await,
         }
     }
@@ -214,7 +213,7 @@ impl Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         self.closing.store(true, Ordering::Release);
-        // If there is no room for it, the writer is awake.
+        // If the channel has no room for it, the writer is awake.
         self.operations.try_send(Operation::Wake).ok();
         if let Some(handle) = self.handle.take()
             && handle.join().is_err()

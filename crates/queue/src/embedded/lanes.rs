@@ -84,7 +84,7 @@ impl Lane {
             .is_ok()
     }
 
-    /// Counts one job less: one that was admitted and is not there.
+    /// Counts one job less. It was admitted, and is not in the lane.
     pub(super) fn leave(&self) {
         self.unacknowledged.fetch_sub(1, Ordering::Relaxed);
     }

@@ -11,7 +11,7 @@ use super::clock::Instant;
 /// Into how many slices the window and the limit are divided.
 const SLICES: usize = 16;
 
-/// Remembers each id for at least a while, and at most a number of ids.
+/// Remembers each id for a while at least, unless there are too many.
 ///
 /// The ids are in slices by age, and a slice is forgotten as a whole. An id therefore costs no more
 /// than its place in a hash set: its size and one byte, at a load of 44 to 88 percent.

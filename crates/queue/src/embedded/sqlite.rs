@@ -11,7 +11,8 @@ use super::store::{Batch, Durability, Scan, Store, StoreError, Table};
 
 /// How many pages of the write-ahead log are written before they are copied into the file.
 const CHECKPOINT_PAGES: usize = 4096;
-/// The same, for the time when readers keep the log from beginning again.
+/// How many pages the write-ahead log may have, when readers keep SQLite from starting it over, before
+/// a checkpoint waits for them.
 const MAX_LOG_PAGES: i64 = 4 * 4096;
 const PAGE: usize = 4096;
 /// How long a checkpoint waits for readers.

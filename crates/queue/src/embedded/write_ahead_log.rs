@@ -65,7 +65,7 @@ fn read(mut log: impl Read) -> io::Result<Cut> {
         if length < FRAME_HEADER {
             return Ok(cut);
         }
-        // What has other salts is left from before the log began again.
+        // A frame with other salts was written before SQLite last started the log over.
         let is_of_this_log = (word(&frame, 2), word(&frame, 3)) == salts;
         let is_commit = word(&frame, 1) != 0;
         if whole {

@@ -35,7 +35,7 @@ use crate::{
 const MAX_OPERATIONS: usize = 1024;
 /// After how long to try again what did not fit on the disk.
 const FULL_RETRY: Duration = Duration::from_millis(100);
-/// How much room old commits may take before they are removed, as a time.
+/// How long commits that are too old may stay, so that many are removed at once.
 const EXPIRY_STEP: Duration = Duration::from_secs(5);
 
 /// Writes the operations that arrive.
@@ -143,7 +143,7 @@ impl<S: Store> Writer<S> {
                 }
             }
             if let Err(failed) = self.write(arrived.drain(..), clock.now()) {
-                // To close the store would be to write and sync it again.
+                // Closing the store would write and sync it again.
                 mem::forget(self.store);
                 return Err(failed);
             }
@@ -241,7 +241,7 @@ impl<S: Store> Writer<S> {
                 .encode(seq);
                 let entry = Entry::parse(seq, audience, Some(context), &payload)
                     .expect("an event was encoded");
-                // A job and its end change places in one commit: it is never there with both.
+                // The end of a job takes the place of the job in one commit, so the disk never has both.
                 let ended = if id.is_end() {
                     self.known.jobs.remove(&id.job())
                 } else {

@@ -91,7 +91,7 @@ impl Jobs {
         }
     }
 
-    /// Makes one step: the next job, if the step leads to one.
+    /// Takes one step towards the next job, and returns the job if it has come.
     async fn next(
         &mut self,
         idle: NonZeroUsize,

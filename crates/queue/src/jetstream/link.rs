@@ -19,7 +19,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long one attempt to connect may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The oldest server that works. When a lane is swept up to its beginning, an older one removes every job.
+/// The oldest server that works. An older one removes every job when a lane is swept up to its beginning.
 const OLDEST_SERVER: (i64, i64, i64) = (2, 14, 2);
 
 /// The server is too old.
@@ -69,7 +69,7 @@ pub(super) async fn connect(
     .connection_timeout(CONNECTION_TIMEOUT)
     .ping_interval(PING_INTERVAL)
     .reconnect_delay_callback(|attempts| {
-        backoff::delay(u32::try_from(attempts).unwrap_or(u32::MAX))
+        backoff::delay(u32::try_from(attempts).expect("at two a second, 32 bits last for 68 years"))
     })
     .event_callback(move |event| {
         observe(&event, &state);
@@ -154,7 +154,7 @@ impl Link {
     }
 }
 
-/// One of the connections that follow each other.
+/// One of the successive connections.
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
     state: watch::Receiver<State>,
@@ -174,7 +174,7 @@ impl Connection {
 pub(crate) struct Connections(Vec<Link>);
 
 impl Connections {
-    /// Those of one role.
+    /// The connections of one role.
     pub(super) fn of(links: impl IntoIterator<Item = Link>) -> Self {
         Self(links.into_iter().collect())
     }

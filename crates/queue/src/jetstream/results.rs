@@ -29,7 +29,6 @@ use super::{
 use crate::{
     Driver,
     backoff::Backoff,
-    limits::EVENT_ID_WINDOW,
     log::{Answer, Entry, Held, History, Log, MAX_AGE, MAX_BYTES, Next, Retention},
     spans::System,
     subjects,
@@ -39,12 +38,6 @@ const STREAM: &str = "RESULTS";
 
 /// The queue's user that reads the stream.
 const USER: &str = "websocket";
-
-/// The newest events, which a process holds in memory.
-const TAIL: Retention = Retention {
-    bytes: 64 * 1024 * 1024,
-    age: MAX_AGE,
-};
 
 /// How many bytes of events a process that starts reads into its tail, if they are of average size.
 /// Sockets that come back to it then find their events in the tail.
@@ -64,7 +57,7 @@ fn config(replicas: u8) -> Config {
         max_age: MAX_AGE,
         max_bytes: i64::try_from(MAX_BYTES).expect("512 MiB"),
         allow_direct: true,
-        duplicate_window: EVENT_ID_WINDOW,
+        duplicate_window: MAX_AGE,
         num_replicas: replicas.into(),
         ..Config::default()
     }
@@ -91,7 +84,7 @@ pub(crate) async fn read(
         reads: Semaphore::new(MAX_READS),
     };
     let connections = Connections::of([feed.link.clone(), results.link.clone()]);
-    let log = Log::with_history(System::Nats, TAIL, Arc::new(results));
+    let log = Log::with_history(System::Nats, Retention::TAIL, Arc::new(results));
     let followed = log.clone();
     let driver = Driver::new(async move |ready| {
         tokio::select! {
@@ -198,7 +191,7 @@ impl Feed {
             preload_position(&state),
         );
         let consumer = push::OrderedConfig {
-            // Without a name of its own it would need the permission to create any consumer.
+            // Without a name, creating the consumer would need the permission to create any consumer.
             name: Some(format!("tail-{}", Uuid::new_v4().simple())),
             deliver_subject: self.context.client().new_inbox(),
             deliver_policy: DeliverPolicy::ByStartSequence {

@@ -1,4 +1,4 @@
-//! A figure of the server's that is asked for at intervals, so that whoever looks at it waits for nobody.
+//! A figure that the server is asked for at intervals, so that nobody who reads it has to wait.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -37,7 +37,7 @@ impl<T: Copy> Sampled<T> {
             tick.tick().await;
             let answer = timeout(TIMEOUT, ask()).await;
             if !matches!(answer, Ok(Ok(_))) {
-                tracing::debug!("the queue did not tell its figures");
+                tracing::debug!("the queue did not report its figures");
             }
             *self.0.lock() = answer.ok().and_then(Result::ok);
         }

@@ -20,7 +20,7 @@ use crate::{Driver, error::SubmitError, stored::Stored, subjects};
 /// How long a submission may take. Its sender is promised an answer within 2 seconds.
 const SUBMIT_TIMEOUT: Duration = Duration::from_millis(1200);
 
-/// How long a submission may take that tries a queue which is known to be away.
+/// How long a submission may try a queue that is known to be away.
 const TRY_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// After how long without a connection the queue is known to be away.

@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::subjects;
 
-/// How often done jobs are removed. In between, many become done, and are removed at once.
+/// How often done jobs are removed. The jobs that become done in between are removed together.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most done jobs of one lane that are kept for the sake of their ids. If more become done within the

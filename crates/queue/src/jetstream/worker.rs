@@ -37,9 +37,9 @@ const STREAM: &str = "JOBS";
 /// The most messages of one lane.
 const MAX_MESSAGES_PER_LANE: i64 = MAX_JOBS_PER_LANE as i64 + sweeper::MAX_DONE_JOBS.cast_signed();
 
-/// The stream of jobs. To JetStream it is a stream of limits, from which done jobs are swept many at a
-/// time. JetStream's own work queues remove each message with its ack, and if an ack means "on disk",
-/// every removal is one more write to wait for (docs/adr/0013).
+/// The stream of jobs. Its retention policy is `Limits`, and done jobs are swept from it many at a time.
+/// JetStream's own work queues remove each message with its ack, and if an ack means "on disk", every
+/// removal is one more write to wait for (docs/adr/0013).
 fn stream(replicas: u8) -> Config {
     Config {
         name: STREAM.into(),
@@ -51,7 +51,7 @@ fn stream(replicas: u8) -> Config {
         max_messages_per_subject: MAX_MESSAGES_PER_LANE,
         discard_new_per_subject: true,
         duplicate_window: JOB_ID_WINDOW,
-        // For the age of the oldest job.
+        // The oldest job is read by a direct get, for its age.
         allow_direct: true,
         num_replicas: replicas.into(),
         ..Config::default()

@@ -157,7 +157,7 @@ impl Cursor {
         }
     }
 
-    /// Whether `entry` was published after the cursor was made, and not one that the reader had missed before.
+    /// Whether `entry` was published after the cursor was made. If not, the reader is catching up on it.
     #[must_use]
     pub fn is_news(&self, entry: &Entry) -> bool {
         entry.seq > self.made_at

@@ -71,7 +71,8 @@ impl Place {
         self.position.store(position, Ordering::Relaxed);
     }
 
-    /// Says that there was nothing else to read than up to `position`, until the returned value is dropped.
+    /// Says that everything there is was read, up to `position`, and that the cursor waits for more until
+    /// the returned value is dropped.
     pub(super) fn wait(&self, position: u64) -> Waiting<'_> {
         self.position.store(WAITING, Ordering::Relaxed);
         Waiting {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-/// How long an event is kept.
+/// How long an event is kept, and how long its id is remembered, so that publishing it again stores
+/// nothing new. A job that is delivered again after an outage of up to this time therefore still has one
+/// end.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// How many bytes of events are kept.
@@ -21,6 +23,12 @@ impl Retention {
     /// What the whole log keeps, wherever it is stored.
     pub(crate) const LOG: Self = Self {
         bytes: MAX_BYTES,
+        age: MAX_AGE,
+    };
+
+    /// What a process keeps in memory of a log that is stored elsewhere: the newest events.
+    pub(crate) const TAIL: Self = Self {
+        bytes: 64 * 1024 * 1024,
         age: MAX_AGE,
     };
 }

@@ -198,7 +198,7 @@ impl Tail {
                 .iter()
                 .filter_map(|audience| self.channels.get(audience))
         };
-        // Of an audience without a channel nothing is held, whatever was appended for it.
+        // The tail holds nothing for an audience that has no channel, whatever was appended for it.
         let floor = audiences
             .iter()
             .map(|audience| {

@@ -38,7 +38,7 @@ impl<M: Clone> PerLane<M> {
         }
     }
 
-    /// The one of `lane`.
+    /// The metric of `lane`.
     #[must_use]
     pub fn get(&self, lane: Lane) -> &M {
         match lane {
@@ -47,7 +47,7 @@ impl<M: Clone> PerLane<M> {
         }
     }
 
-    /// Both, to be registered.
+    /// The family of both metrics, to be registered.
     #[must_use]
     pub fn family(&self) -> Family<LaneLabel, M, fn() -> M> {
         self.family.clone()

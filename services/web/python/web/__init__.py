@@ -38,7 +38,7 @@ def create_app() -> Flask:
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> Response:
-        # Only a submission has a route; it counts as one, although Rust did not see it.
+        # A refused POST /fib is counted like every other answer to one, although Rust did not see the request.
         answer = submissions.refuse if request.endpoint == "fib" else problem
         status, headers, body = answer(error.code or 500)
         # The error's own headers say which methods are allowed.

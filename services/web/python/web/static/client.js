@@ -27,7 +27,7 @@ const LONGEST_RECONNECT_MS = 5_000;
 const AWAY_MS = 2_000;
 /** The pause after the server has refused the socket (wrong origin, too many sockets). */
 const REFUSED_MS = 15_000;
-/** An opening handshake that takes longer is given up. */
+/** An opening handshake that takes longer is abandoned. */
 const OPENING_MS = 10_000;
 
 const GOING_AWAY = 1001;

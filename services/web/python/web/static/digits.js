@@ -11,7 +11,7 @@ const TALLEST_PX = 8_000_000;
 const EDGE_PX = 50_000;
 /** On a scaled scrollbar, a wheel, finger or key moves by less at a time, and a drag by more. */
 const FINE_PX = TALLEST_PX / 1_000;
-/** Where a browser does not tell that scrolling has ended, a pause of this length does. */
+/** In a browser that does not report the end of scrolling, a pause of this length counts as the end. */
 const SETTLED_MS = 150;
 
 /** A number, held as the pieces in which it arrived; they are never joined. */
@@ -28,7 +28,7 @@ class Digits {
     }
   }
 
-  /** The digits from place `from` (0 is the most significant) up to, but without, place `to`. */
+  /** The digits from place `from` (0 is the most significant) up to, but not including, place `to`. */
   slice(from, to) {
     let text = "";
     for (let index = this.#partOf(from); index < this.#parts.length && this.#starts[index] < to; index += 1) {

@@ -6,7 +6,7 @@ import { clientToken, Connection, Jobs, Submission, uuid } from "./client.js";
 const UNJUDGED_MS = 200;
 /** After a gap, an own job without news for this time counts as missed. */
 const MISSED_MS = 3_000;
-/** A socket that brought nothing for this time while a job is waited for is renewed. */
+/** A socket that has brought nothing for this time, although a job is awaited, is renewed. */
 const SILENCE_MS = 20_000;
 /** How often a countdown is drawn. */
 const TICK_MS = 250;
@@ -394,7 +394,7 @@ function ask(n) {
   post(job);
 }
 
-/** Sends a job again that was not accepted, or asks anew for one whose answer was lost. */
+/** Sends a job again that was not accepted, or posts a new one if the answer was lost. */
 function repeat(job) {
   const submission = submissions.get(job);
   if (submission !== undefined) {
@@ -485,7 +485,7 @@ function doubt(unfinished, known) {
   }
 }
 
-/** What events have told of a job. That it was accepted is no event. */
+/** What events have said about a job. Its acceptance is not an event. */
 function newsOf(job) {
   const begun = ["sending", "refused", "queued"].includes(job.state) ? "" : job.state;
   return `${begun} ${job.fraction}`;
