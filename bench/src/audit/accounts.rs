@@ -36,7 +36,7 @@ pub enum Finding {
     Lost,
     /// A job has more than one end in the log.
     Twice,
-    /// A message or an answer says something that is not so.
+    /// A message or an answer contradicts what is known.
     Wrong,
     /// The sockets that a client had open one after the other did not receive what the log holds.
     Missed,
@@ -146,7 +146,7 @@ pub(super) struct Report {
     failed: usize,
     /// Why, and how many.
     reasons: BTreeMap<String, u64>,
-    /// By kind; none of them is there that was not found.
+    /// By kind. A kind of which none was found is left out.
     findings: BTreeMap<Finding, u64>,
     examples: Vec<Example>,
     #[serde(flatten)]

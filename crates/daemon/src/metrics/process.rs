@@ -19,8 +19,8 @@ use prometheus_client::{
 /// The process itself. Its figures are read when they are asked for.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// In seconds since the Unix epoch. When the system started, from which /proc counts, is not visible
-    /// to every process.
+    /// In seconds since the Unix epoch. This is not read from /proc, which counts from the start of the
+    /// system: not every process can see when that was.
     started_s: f64,
 }
 

@@ -2,8 +2,8 @@
 
 GMP (through gmpy2) has a Fibonacci function. CPython has none, so here the definition gives F(N) up
 to N = 100 000, and doubling gives it from there on. Each library converts to decimal with its own
-code; CPython uses the decimal module (libmpdec), whose time alone is not quadratic. Run it with
-`python generate.py > fibonacci.tsv`. It takes some seconds.
+code. For large N, CPython uses its decimal module (libmpdec), because converting its integers takes
+quadratic time. Run it with `python generate.py > fibonacci.tsv`. It takes some seconds.
 """
 
 import decimal

@@ -262,7 +262,7 @@ fn read_all(
     let mut select = connection.prepare(&sql)?;
     let mut rows = select.query([after])?;
     while let Some(row) = rows.next()? {
-        // A record that is no blob is damaged like any other whose checksum is wrong.
+        // A record that is not a blob becomes an empty one, whose checksum is wrong.
         each(row.get(0)?, row.get_ref(1)?.as_blob().unwrap_or_default());
     }
     Ok(())
