@@ -59,8 +59,8 @@ _SERVE = "cargo run --release"
 _COMPOSE = ("docker compose up --build --detach", "make up", "make down")
 # This runs the present suite, so no test runs it.
 _TEST = "make test"
-# The part `cluster` of that suite starts the cluster in the same way.
-_CLUSTER = "make up-cluster"
+# The parts `cluster` and `observe` of that suite start the same in the same way.
+_IN_PARTS = {"make up-cluster", "make observe"}
 # Follows the results until it gets a signal.
 _FOLLOW = "curl -N http://127.0.0.1:8080/events"
 # Posts the job whose result the README shows.
@@ -77,7 +77,7 @@ def test_every_command_of_the_readme_is_run_by_a_test() -> None:
     run = {_SERVE, *_COMPOSE, _TEST, _FOLLOW, *(shown.command for shown in _FINITE)}
     assert {shown.command for shown in _SHOWN} == run
     inline = re.findall(r"`((?:cargo|curl|docker|fibwire|make|scripts/\w+|target/\S+) [^`]+)`", _README)
-    assert set(inline) <= run | {_CLUSTER}, "a command in the text that is in no block"
+    assert set(inline) <= run | _IN_PARTS, "a command in the text that is in no block"
 
 
 @pytest.fixture(scope="session")
