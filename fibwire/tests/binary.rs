@@ -1,6 +1,7 @@
 //! The binary as seen from outside: its commands, its exit codes, its size and how quickly it starts.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
@@ -624,6 +625,66 @@ fn what_was_posted_before_an_interrupt_is_computed_after_it() {
         if message.contains(&id.to_string()) && message.contains(r#""type":"result""#) {
             assert!(message.contains(r#""digits":4179753"#), "{message}");
             break;
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_jobs_and_loses_none() {
+    /// The disk, and what something else takes of it at first.
+    const DISK_KIB: u32 = 8 * 1024;
+    const FILLER_KIB: u32 = 6 * 1024;
+    const N: u64 = 1_000_000;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    // A disk of its own, which only this process and its server see.
+    let script = format!(
+        "mount -t tmpfs -o size={DISK_KIB}k fibwire-test {path} \
+         && head -c {FILLER_KIB}k /dev/zero >{path}/filler && exec \"$0\" \"$@\""
+    );
+    let server = Server::of(
+        Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+            .args([BINARY, "--data", &format!("{path}/data")]),
+    );
+    let url = format!("ws://{}/ws?since=0", server.address());
+    let (mut socket, _) = tungstenite::client(url, server.connect()).unwrap();
+    let id = |answer: &str| {
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let body: Value = serde_json::from_str(body).unwrap();
+        body["id"].as_str().unwrap().to_owned()
+    };
+
+    let mut accepted = HashSet::new();
+    let refused = loop {
+        let answer = server.post(N, "");
+        if !answer.starts_with("HTTP/1.1 202 ") {
+            break answer;
+        }
+        accepted.insert(id(&answer));
+    };
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("disk"), "{refused}");
+    assert!(accepted.len() > 1, "{accepted:?}");
+
+    let filler = format!("/proc/{}/root{path}/filler", server.process.id());
+    fs::remove_file(filler).unwrap();
+    let start = Instant::now();
+    let last = loop {
+        let answer = server.post(1, "");
+        if answer.starts_with("HTTP/1.1 202 ") {
+            break id(&answer);
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "{answer}");
+    };
+    accepted.insert(last);
+    while !accepted.is_empty() {
+        let message: Value = serde_json::from_str(&message(&mut socket)).unwrap();
+        if message["type"] == "result" {
+            assert!(
+                accepted.remove(message["id"].as_str().unwrap()),
+                "twice: {message}"
+            );
         }
     }
 }
