@@ -31,6 +31,9 @@ const MAX_N_PLACEHOLDER: &str = "{{ max_n }}";
 /// nginx's list of the headers that every response carries.
 const SECURITY_HEADERS: &str = include_str!("../../services/nginx/security-headers.conf");
 
+/// The name of the header that says which trace a job is a part of.
+static TRACERESPONSE: HeaderName = HeaderName::from_static(trace::Request::RESPONSE_HEADER);
+
 /// Which requests are served.
 #[derive(Debug)]
 pub(crate) struct Rules {
@@ -101,9 +104,7 @@ async fn fib(State(site): State<Arc<Site>>, headers: HeaderMap, body: Body) -> R
     request.answer(&answer);
     let mut response = daemon::response(answer);
     let traceresponse = HeaderValue::try_from(traceparent.to_string()).expect("ASCII");
-    response
-        .headers_mut()
-        .insert(trace::Request::RESPONSE_HEADER, traceresponse);
+    response.headers_mut().insert(&TRACERESPONSE, traceresponse);
     response
 }
 

@@ -10,10 +10,9 @@ use anyhow::Context;
 use opentelemetry::{Key, KeyValue, global, trace::TracerProvider};
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
-use tracing::Subscriber;
-use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
+use tracing_subscriber::{Layer, filter::Targets};
 
-use crate::logging;
+use crate::logging::{self, BoxedLayer};
 use client::Client;
 use settings::Settings;
 
@@ -84,10 +83,7 @@ fn resource(service: &'static str) -> Resource {
 }
 
 /// Hands the spans of the crate `trace` to the exporter, and nothing else.
-fn layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-{
+fn layer(provider: &SdkTracerProvider) -> BoxedLayer {
     tracing_opentelemetry::layer()
         .with_tracer(provider.tracer(trace::TARGET))
         // Each span names its parent, which may be in another process.
@@ -97,4 +93,5 @@ where
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_filter(Targets::new().with_target(trace::TARGET, tracing::Level::INFO))
+        .boxed()
 }

@@ -2,14 +2,13 @@
 //! span says is decided where the work is done; how spans are exported is decided in `daemon`.
 //!
 //! A trace is sampled where it begins, with the [`Request`] that posts the job. The decision travels in
-//! the [`TraceParent`] of each message. In a trace that is not sampled nothing is recorded, so that a
-//! span costs a test of one flag.
+//! the [`TraceParent`](protocol::TraceParent) of each message. In a trace that is not sampled nothing is
+//! recorded, so that a span costs a test of one flag.
 
 mod request;
 mod span;
+mod target;
 
 pub use request::Request;
 pub use span::{Span, integer, record_past};
-
-/// The target of every span. An exporter selects the spans by it.
-pub const TARGET: &str = "fibwire::trace";
+pub use target::TARGET;

@@ -2,7 +2,7 @@
 
 use protocol::{Response, TraceParent};
 
-use crate::{Span, TARGET};
+use crate::{span::Span, target::TARGET};
 
 /// A `POST /fib`, from its arrival to its answer.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use opentelemetry::{
 use protocol::TraceParent;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::TARGET;
+use crate::target::TARGET;
 
 /// A unit of work, from when this is made until it is dropped. Nothing is recorded if the trace is not
 /// sampled.
