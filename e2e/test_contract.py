@@ -319,4 +319,5 @@ async def _ask_queue(login: Login, subject: str, request: dict[str, int]) -> Msg
 
 def own_headers(message: Msg) -> dict[str, str]:
     """The headers that a service sent, without those that the queue adds to an answer."""
-    return {"Nats-Msg-Id": (message.headers or {})["Nats-Msg-Id"]}
+    headers = message.headers or {}
+    return {name: value for name, value in headers.items() if name == "Nats-Msg-Id" or not name.startswith("Nats-")}

@@ -16,13 +16,14 @@ TABLES = {
 
 # What `cargo tree` must not show: crates that a crate must do without, and features of the queue that belong to
 # other roles. The arithmetic needs no runtime, the types of what crosses a process boundary need no transport,
-# what all daemons share needs no queue, the queue knows neither HTTP nor arithmetic, web only submits jobs, and no
-# service needs another.
+# what all daemons share needs no queue, spans know nothing of who exports them, the queue knows neither HTTP nor
+# arithmetic nor an exporter, web only submits jobs, and no service needs another.
 FORBIDDEN = {
     ("fibonacci", "normal"): r"(tokio|protocol|queue|daemon) v",
     ("daemon", "normal"): r"(queue|fibonacci) v",
+    ("trace", "normal"): r"(tokio|opentelemetry_sdk|queue|daemon) v",
     ("protocol", "normal"): r"(tokio|async-nats|clap|axum|hyper) v",
-    ("queue", "normal"): r"(axum|hyper|fibonacci) v",
+    ("queue", "normal"): r"(axum|hyper|fibonacci|opentelemetry_sdk) v",
     ("calculator", "normal"): r"(web|websocket|fibwire) v",
     ("websocket", "normal"): r"(web|calculator|fibwire) v",
     ("web", "normal"): r"(calculator|websocket|fibwire) v",

@@ -52,10 +52,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    daemon::init_logging();
     Runtime::new()
         .context("async runtime")?
-        .block_on(daemon::until_terminated(|shutdown| serve(args, shutdown)))
+        .block_on(daemon::run("fibwire", |shutdown| serve(args, shutdown)))
 }
 
 async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {

@@ -31,6 +31,9 @@ const MAX_N_PLACEHOLDER: &str = "{{ max_n }}";
 /// nginx's list of the headers that every response carries.
 const SECURITY_HEADERS: &str = include_str!("../../services/nginx/security-headers.conf");
 
+/// The name of the header that says which trace a job is a part of.
+static TRACERESPONSE: HeaderName = HeaderName::from_static(trace::Request::RESPONSE_HEADER);
+
 /// Which requests are served.
 #[derive(Debug)]
 pub(crate) struct Rules {
@@ -87,17 +90,22 @@ async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
 }
 
 async fn fib(State(site): State<Arc<Site>>, headers: HeaderMap, body: Body) -> Response {
-    let response = match parse(&site.rules, &headers, body).await {
+    let request = trace::Request::begin(traceparent(&headers));
+    let traceparent = request.traceparent();
+    let answer = match parse(&site.rules, &headers, body).await {
         Ok(submission) => {
-            let traceparent = traceparent(&headers).unwrap_or_else(TraceParent::random);
             let job = submission.into_job(JobContext::now(traceparent));
             let outcome = site.submitter.submit(&job).await;
             protocol::Response::to_submission(&job, outcome)
         }
         Err(problem) => problem.into(),
     };
-    site.submissions.count(response.status);
-    daemon::response(response)
+    site.submissions.count(answer.status);
+    request.answer(&answer);
+    let mut response = daemon::response(answer);
+    let traceresponse = HeaderValue::try_from(traceparent.to_string()).expect("ASCII");
+    response.headers_mut().insert(&TRACERESPONSE, traceresponse);
+    response
 }
 
 async fn parse(rules: &Rules, headers: &HeaderMap, body: Body) -> Result<Submission, Problem> {

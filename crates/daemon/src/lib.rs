@@ -1,5 +1,5 @@
-//! What every process of fibwire needs: logging, HTTP within limits, health checks, metrics, and ending
-//! when told to. It knows neither the queue nor the arithmetic.
+//! What every process of fibwire needs: logging, metrics, the export of traces, HTTP within limits,
+//! health checks, and ending when told to. It knows neither the queue nor the arithmetic.
 
 mod connection;
 mod exit;
@@ -8,9 +8,12 @@ pub mod health;
 mod http;
 mod logging;
 pub mod metrics;
+mod run;
 mod termination;
+mod traces;
 
 pub use exit::exit_code;
 pub use http::{read_body, response, serve};
 pub use logging::init as init_logging;
-pub use termination::until_terminated;
+pub use run::run;
+pub use traces::Traces;

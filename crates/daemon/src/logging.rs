@@ -2,20 +2,59 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::{FilterExt, LevelFilter, filter_fn},
+    fmt,
+    layer::{Filter, SubscriberExt},
+    util::SubscriberInitExt,
+};
+
+/// Something that happens to events and spans.
+pub(crate) type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Starts logging. `RUST_LOG` selects what is logged; the default is `info`.
 pub fn init() {
-    let filter = EnvFilter::builder()
+    init_with(None);
+}
+
+/// The same, with what else happens to events and spans.
+pub(crate) fn init_with(layer: Option<BoxedLayer>) {
+    let selected = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .from_env_lossy();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
-    // This fails only if logging was started before, as by another test in the same process.
-    if io::stderr().is_terminal() {
-        log.try_init().ok();
+    let filter = events(selected);
+    let log = fmt::layer().with_writer(io::stderr);
+    let log: BoxedLayer = if io::stderr().is_terminal() {
+        log.with_filter(filter).boxed()
     } else {
-        log.json().flatten_event(true).try_init().ok();
+        log.json().flatten_event(true).with_filter(filter).boxed()
+    };
+    // Not an optional layer: one that is absent would be interested in all spans, so that they would be made.
+    let layers: Vec<BoxedLayer> = layer.into_iter().chain([log]).collect();
+    // This fails only if logging was started before, as by another test in the same process.
+    tracing_subscriber::registry().with(layers).try_init().ok();
+}
+
+/// The events of what is selected, without the spans: a line of the log names its trace as a field, also if
+/// the trace is not sampled and has no span.
+fn events<S>(selected: EnvFilter) -> impl Filter<S> {
+    // Without the hint, whatever a library says at any level would be looked at and thrown away.
+    selected.and(filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_logged_is_not_looked_at() {
+        for (selected, most) in [
+            ("info", LevelFilter::INFO),
+            ("queue=debug", LevelFilter::DEBUG),
+        ] {
+            let filter = events(EnvFilter::new(selected));
+            assert_eq!(Filter::<Registry>::max_level_hint(&filter), Some(most));
+        }
     }
 }

@@ -10,17 +10,19 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-/// How long a process may take to end after SIGTERM or SIGINT: a little less than the promised 10
-/// seconds.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(9);
+/// How long a process may take to end after SIGTERM or SIGINT: less than the promised 10 seconds,
+/// because the last traces are exported after that.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(8);
 
 /// Runs the future that `run` returns until it ends by itself or SIGTERM or SIGINT arrives. The signal
-/// cancels the token, and the future then has 9 seconds to end.
+/// cancels the token, and the future then has 8 seconds to end.
 ///
 /// # Errors
 ///
 /// The error of the future, or that it took too long to end.
-pub async fn until_terminated<F>(run: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<()>
+pub(crate) async fn until_terminated<F>(
+    run: impl FnOnce(CancellationToken) -> F,
+) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {

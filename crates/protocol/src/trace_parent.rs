@@ -8,6 +8,8 @@ use std::{
 
 /// The length in bytes of the version that this program writes, as text.
 const LEN: usize = 55;
+/// The version that this program writes.
+const VERSION: u8 = 0;
 /// The one flag that is known: whether the sender records its spans.
 const SAMPLED: u8 = 0b1;
 
@@ -109,13 +111,22 @@ impl TraceParent {
 
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "00-{:032x}-{:016x}-{:02x}",
-            self.trace_id,
-            self.parent_id,
-            self.flags()
-        )
+        let bytes = self.to_bytes();
+        let mut text = [b'-'; LEN];
+        write_hex(&[VERSION], &mut text[..2]);
+        write_hex(&bytes[..16], &mut text[3..35]);
+        write_hex(&bytes[16..24], &mut text[36..52]);
+        write_hex(&bytes[24..], &mut text[53..]);
+        f.write_str(str::from_utf8(&text).expect("digits and dashes"))
+    }
+}
+
+/// Writes `bytes` as digits. Every message has some, and `write!` takes many times as long.
+fn write_hex(bytes: &[u8], digits: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
     }
 }
 

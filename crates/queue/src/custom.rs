@@ -10,6 +10,7 @@ use crate::{
     Reader,
     error::{PublishError, SubmitError},
     log::{Entry, Log},
+    spans::System,
     taken::Taken,
 };
 
@@ -74,7 +75,7 @@ impl Feed {
     /// It is ready after the first [`connect`](Self::connect).
     #[must_use]
     pub fn new(tail: Retention, history: Arc<dyn History>) -> (Self, Reader) {
-        let log = Log::with_history(tail, history);
+        let log = Log::with_history(System::Embedded, tail, history);
         (Self(log.clone()), Reader::of(log))
     }
 

@@ -14,7 +14,6 @@ mod publisher;
 mod results;
 #[cfg(any(feature = "worker", feature = "reader"))]
 mod sampled;
-mod subjects;
 #[cfg(feature = "submitter")]
 mod submitter;
 #[cfg(feature = "worker")]

@@ -53,7 +53,9 @@ pub mod metrics;
 mod reader;
 #[cfg(feature = "embedded")]
 mod roles;
+mod spans;
 mod stored;
+mod subjects;
 #[cfg(feature = "submitter")]
 mod submitter;
 #[cfg(feature = "worker")]

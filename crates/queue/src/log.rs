@@ -29,12 +29,15 @@ pub use retention::Retention;
 pub(crate) use retention::{MAX_AGE, MAX_BYTES};
 use tail::Tail;
 
+use crate::spans::System;
+
 /// How often the tail looks for events that are too old.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The events of the last ten minutes, for any number of readers. Clones share one tail.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
+    system: System,
     tail: Arc<Mutex<Tail>>,
     history: Option<Arc<dyn History>>,
     places: Places,
@@ -44,6 +47,7 @@ impl Log {
     /// A log that consists of its tail and begins after `seq`.
     pub(crate) fn in_memory(retention: Retention, seq: u64) -> Self {
         let log = Self {
+            system: System::Embedded,
             tail: Arc::new(Mutex::new(Tail::new(retention))),
             history: None,
             places: Places::default(),
@@ -54,8 +58,13 @@ impl Log {
 
     /// A log whose older events are read from `history`. It can be read once it has been told where to
     /// [`begin`](Self::begin).
-    pub(crate) fn with_history(retention: Retention, history: Arc<dyn History>) -> Self {
+    pub(crate) fn with_history(
+        system: System,
+        retention: Retention,
+        history: Arc<dyn History>,
+    ) -> Self {
         Self {
+            system,
             tail: Arc::new(Mutex::new(Tail::new(retention))),
             history: Some(history),
             places: Places::default(),
@@ -70,6 +79,7 @@ impl Log {
         since: Option<u64>,
     ) -> Option<Cursor> {
         Cursor::new(
+            self.system,
             Arc::clone(&self.tail),
             self.history.clone(),
             &self.places,
@@ -169,7 +179,11 @@ mod tests {
     #[tokio::test]
     async fn an_event_that_is_stored_while_the_history_is_read_is_not_skipped() {
         let history = Arc::new(AskedOneByOne::default());
-        let log = Log::with_history(Retention::LOG, Arc::clone(&history) as Arc<dyn History>);
+        let log = Log::with_history(
+            System::Nats,
+            Retention::LOG,
+            Arc::clone(&history) as Arc<dyn History>,
+        );
         log.connect(Held { first: 1, last: 10 }, 10);
         let client = Audience::Client("0123456789abcdef".parse().unwrap());
         let audiences = [client.clone(), Audience::Public];

@@ -3,7 +3,7 @@
 use std::{error::Error, sync::Arc};
 
 use prometheus_client::registry::Registry;
-use protocol::Job;
+use protocol::{Job, JobContext};
 use tokio::time::Instant;
 
 #[cfg(feature = "custom")]
@@ -18,6 +18,7 @@ use crate::{
 use crate::{
     error::SubmitError,
     metrics::{self, Duplicates},
+    spans::{self, System},
 };
 
 /// Submits jobs. Clones share one connection.
@@ -95,6 +96,14 @@ impl Submitter {
     ///
     /// [`SubmitError`], within 1.5 seconds.
     pub async fn submit(&self, job: &Job) -> Result<(), SubmitError> {
+        let span = spans::submit(self.system(), job);
+        let job = &Job {
+            context: JobContext {
+                traceparent: span.traceparent(),
+                ..job.context
+            },
+            ..job.clone()
+        };
         let start = Instant::now();
         let submitted = match &self.kind {
             #[cfg(feature = "jetstream")]
@@ -113,9 +122,22 @@ impl Submitter {
                 Ok(())
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn Error, id = %job.id, "job refused");
+                span.fail(&error);
+                let trace_id = job.context.traceparent.trace_id();
+                tracing::warn!(error = &error as &dyn Error, id = %job.id, %trace_id, "job refused");
                 Err(error)
             }
+        }
+    }
+
+    fn system(&self) -> System {
+        match self.kind {
+            #[cfg(feature = "jetstream")]
+            Kind::JetStream(_) => System::Nats,
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(_) => System::Embedded,
+            #[cfg(feature = "custom")]
+            Kind::Custom(_) => System::Embedded,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{convert::Infallible, num::NonZeroUsize, sync::Arc};
 use prometheus_client::registry::Registry;
 use protocol::{Audience, Event, Job, JobContext, Lane};
 use tokio::time::Instant;
+use trace::Span;
 
 #[cfg(feature = "custom")]
 use crate::custom;
@@ -18,6 +19,7 @@ use crate::{
 use crate::{
     error::PublishError,
     metrics::{self, Duplicates, Shown},
+    spans::{self, System},
     taken::Taken,
 };
 
@@ -123,20 +125,44 @@ impl Worker {
         event: &Event,
         context: JobContext,
     ) -> Result<(), PublishError> {
-        let start = Instant::now();
-        let stored = match &self.kind {
-            #[cfg(feature = "jetstream")]
-            Kind::JetStream(worker) => worker.publish(audience, event, context).await?,
-            #[cfg(feature = "embedded")]
-            Kind::Embedded(queue) => queue.publish(audience, event, context).await,
-            #[cfg(feature = "custom")]
-            Kind::Custom(backend) => {
-                backend.publish(audience, event, context).await?;
-                crate::stored::Stored::New
-            }
+        let span = spans::publish(self.system(), audience, event, context);
+        let context = JobContext {
+            traceparent: span.traceparent(),
+            ..context
         };
-        self.metrics.published(start.elapsed(), stored);
-        Ok(())
+        let start = Instant::now();
+        let published = match &self.kind {
+            #[cfg(feature = "jetstream")]
+            Kind::JetStream(worker) => worker.publish(audience, event, context).await,
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(queue) => Ok(queue.publish(audience, event, context).await),
+            #[cfg(feature = "custom")]
+            Kind::Custom(backend) => backend
+                .publish(audience, event, context)
+                .await
+                .map(|()| crate::stored::Stored::New),
+        };
+        match published {
+            Ok(stored) => {
+                self.metrics.published(start.elapsed(), stored);
+                Ok(())
+            }
+            Err(error) => {
+                span.fail(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn system(&self) -> System {
+        match self.kind {
+            #[cfg(feature = "jetstream")]
+            Kind::JetStream(_) => System::Nats,
+            #[cfg(feature = "embedded")]
+            Kind::Embedded(_) => System::Embedded,
+            #[cfg(feature = "custom")]
+            Kind::Custom(_) => System::Embedded,
+        }
     }
 }
 
@@ -210,6 +236,21 @@ impl Delivery {
             attempt: taken.attempt,
             acker: acker(taken.acker),
         }
+    }
+
+    /// The span of the work on the job, which ends when it is dropped. That the job waited is recorded with
+    /// it.
+    #[must_use]
+    pub fn working(&self) -> Span {
+        let system = match self.acker {
+            #[cfg(feature = "jetstream")]
+            Acker::JetStream(_) => System::Nats,
+            #[cfg(feature = "embedded")]
+            Acker::Embedded(_) => System::Embedded,
+            #[cfg(feature = "custom")]
+            Acker::Custom(_) => System::Embedded,
+        };
+        spans::work(system, &self.job, self.attempt)
     }
 
     /// Acknowledges the job: it is done and all of its events are stored.

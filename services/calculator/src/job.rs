@@ -14,6 +14,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+use trace::Span;
+use tracing::info_span;
 
 use crate::{Config, Machine, Metrics, metrics::End};
 
@@ -78,8 +80,10 @@ impl Calculator {
 
     /// Works on a job until all of its events are stored, and acknowledges it. On shutdown it
     /// gives the job back instead.
-    pub(crate) async fn handle(&self, delivery: Delivery, shutdown: &CancellationToken) {
+    pub(crate) async fn handle(&self, mut delivery: Delivery, shutdown: &CancellationToken) {
         let lane = delivery.job.lane();
+        let span = delivery.working();
+        delivery.job.context.traceparent = span.traceparent();
         let done = tokio::select! {
             biased;
             done = self.work(&delivery.job, delivery.attempt) => done,
@@ -97,12 +101,15 @@ impl Calculator {
             // The job is delivered again, and fails after the last attempt.
             Err(unfinished) => {
                 self.metrics.ended(lane, End::Unfinished);
-                tracing::error!(error = &unfinished as &dyn std::error::Error, id = %delivery.job.id, "job not finished");
+                span.fail(&unfinished);
+                let trace_id = delivery.job.context.traceparent.trace_id();
+                tracing::error!(error = &unfinished as &dyn std::error::Error, id = %delivery.job.id, %trace_id, "job not finished");
             }
         }
     }
 
     async fn work(&self, job: &Job, attempt: u64) -> Result<End, Unfinished> {
+        let trace_id = job.context.traceparent.trace_id();
         let queued_us = self
             .machine
             .unix_us()
@@ -117,7 +124,7 @@ impl Calculator {
         match outcome {
             Outcome::Value(value) => {
                 self.metrics.computed(job.lane(), computed);
-                tracing::debug!(id = %job.id, n = job.n, attempt, queued_us, computed_us, "job done");
+                tracing::debug!(id = %job.id, %trace_id, n = job.n, attempt, queued_us, computed_us, "job done");
                 let timings = Timings {
                     queued_us,
                     computed_us,
@@ -126,7 +133,7 @@ impl Calculator {
                 Ok(End::Result)
             }
             Outcome::NoValue(reason) => {
-                tracing::warn!(id = %job.id, n = job.n, attempt, reason, "job failed");
+                tracing::warn!(id = %job.id, %trace_id, n = job.n, attempt, reason, "job failed");
                 self.publish(job, Body::Failed { reason }).await?;
                 Ok(End::Failed)
             }
@@ -150,7 +157,8 @@ impl Calculator {
         match self.compute(job, attempt).await? {
             Ok(value) => Ok(Outcome::Value(value)),
             Err(error @ Error::Inexact) => {
-                tracing::error!(error = &error as &dyn std::error::Error, id = %job.id, n = job.n, "no exact value");
+                let trace_id = job.context.traceparent.trace_id();
+                tracing::error!(error = &error as &dyn std::error::Error, id = %job.id, %trace_id, n = job.n, "no exact value");
                 Ok(Outcome::NoValue(
                     "The value did not pass its check. Send it again.".into(),
                 ))
@@ -165,6 +173,10 @@ impl Calculator {
         job: &Job,
         attempt: u64,
     ) -> Result<Result<Decimal, Error>, PublishError> {
+        let _span = Span::within(
+            job.context.traceparent,
+            || info_span!(target: trace::TARGET, "compute", fibwire.n = trace::integer(job.n)),
+        );
         if job.n <= INLINE_N {
             return Ok(fibonacci::Options::new().compute(job.n));
         }

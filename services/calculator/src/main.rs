@@ -9,9 +9,11 @@ use clap::Parser;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    daemon::init_logging();
     daemon::exit_code(match args.command {
-        Some(Command::Healthcheck) => daemon::health::probe(args.health_listen),
-        None => daemon::until_terminated(|shutdown| calculator::serve(args, shutdown)).await,
+        Some(Command::Healthcheck) => {
+            daemon::init_logging();
+            daemon::health::probe(args.health_listen)
+        }
+        None => daemon::run("calculator", |shutdown| calculator::serve(args, shutdown)).await,
     })
 }

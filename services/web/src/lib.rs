@@ -2,9 +2,7 @@
 
 use clap::Parser;
 use http::StatusCode;
-use protocol::{
-    BODY_LIMIT, JobContext, MaxN, Origins, Problem, Response, Source, Submission, TraceParent,
-};
+use protocol::{BODY_LIMIT, JobContext, MaxN, Origins, Problem, Response, Source, Submission};
 use pyo3::{
     exceptions::{PyOSError, PyValueError},
     prelude::*,
@@ -13,6 +11,7 @@ use pyo3::{
 use queue::{JetStreamOptions, Submitter};
 use tokio::runtime::{self, Runtime};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use trace::Request;
 
 /// How many threads serve the connection to the queue. Requests wait on their own threads.
 const RUNTIME_THREADS: usize = 1;
@@ -49,6 +48,7 @@ struct Submissions {
     runtime: Runtime,
     submitter: Submitter,
     counts: daemon::metrics::Submissions,
+    traces: daemon::Traces,
     max_n: MaxN,
     allowed_origins: Origins,
 }
@@ -61,7 +61,8 @@ impl Submissions {
     fn new() -> PyResult<Self> {
         let config = Config::try_parse_from(["web"])
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        daemon::init_logging();
+        let traces = daemon::Traces::start("web")
+            .map_err(|error| PyValueError::new_err(format!("{error:#}")))?;
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
             .thread_name("queue")
@@ -90,6 +91,7 @@ impl Submissions {
             runtime,
             submitter,
             counts,
+            traces,
             max_n: config.max_n,
             allowed_origins: config.allowed_origins,
         })
@@ -99,6 +101,11 @@ impl Submissions {
     #[getter]
     fn max_n(&self) -> u64 {
         self.max_n.get()
+    }
+
+    /// Exports what was traced and not exported yet. Call this at the end of the process.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.traces.flush());
     }
 
     /// Checks a `POST /fib`, that is its body and the headers that say what the body is and which page
@@ -125,17 +132,24 @@ impl Submissions {
             fetch_site: sec_fetch_site,
         };
         let traceparent = traceparent.and_then(|text| text.parse().ok());
-        let response = py.detach(|| match self.parse(&source, content_type, body) {
-            Ok(submission) => {
-                let traceparent = traceparent.unwrap_or_else(TraceParent::random);
-                let job = submission.into_job(JobContext::now(traceparent));
-                let outcome = self.runtime.block_on(self.submitter.submit(&job));
-                Response::to_submission(&job, outcome)
-            }
-            Err(problem) => problem.into(),
+        let (response, traceparent) = py.detach(|| {
+            let request = Request::begin(traceparent);
+            let traceparent = request.traceparent();
+            let response = match self.parse(&source, content_type, body) {
+                Ok(submission) => {
+                    let job = submission.into_job(JobContext::now(traceparent));
+                    let outcome = self.runtime.block_on(self.submitter.submit(&job));
+                    Response::to_submission(&job, outcome)
+                }
+                Err(problem) => problem.into(),
+            };
+            request.answer(&response);
+            (response, traceparent)
         });
         self.counts.count(response.status);
-        answer(py, &response)
+        let (status, mut headers, body) = answer(py, &response);
+        headers.push((Request::RESPONSE_HEADER, traceparent.to_string()));
+        (status, headers, body)
     }
 
     /// The problem of a `POST /fib` that is refused before it is read, because of its size.

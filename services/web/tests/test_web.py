@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import time
 import urllib.request
@@ -13,6 +14,7 @@ from conftest import Server
 from flask import Response
 from flask.testing import FlaskClient
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, StreamConfig
 
 from web import create_app
@@ -28,13 +30,17 @@ async def declare_jobs(server: Server) -> None:
 
 async def take_job(server: Server, lane: str) -> dict[str, object]:
     """Take the next job of a lane, as the calculator does."""
+    job: dict[str, object] = json.loads((await take_message(server, lane)).data)
+    return job
+
+
+async def take_message(server: Server, lane: str) -> Msg:
     calculator = await connect(server)
     lanes = await calculator.jetstream().pull_subscribe(f"jobs.{lane}", durable=lane, stream="JOBS")
     [message] = await lanes.fetch(1, timeout=5)
     await message.ack_sync()
     await calculator.close()
-    job: dict[str, object] = json.loads(message.data)
-    return job
+    return message
 
 
 async def connect(server: Server) -> Client:
@@ -73,6 +79,18 @@ def test_a_submission_is_a_job_in_the_queue(client: FlaskClient, server: Server,
     assert accepted == {"id": accepted["id"], "n": n}
     job = asyncio.run(take_job(server, lane))
     assert job == {**accepted, "client": "0123456789abcdef", "accepted_us": job["accepted_us"]}
+
+
+def test_a_job_is_a_part_of_the_trace_of_its_post(client: FlaskClient, server: Server) -> None:
+    asyncio.run(declare_jobs(server))
+    sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    for headers, expected in (({"traceparent": sent}, "4bf92f3577b34da6a3ce929d0e0e4736"), ({}, "[0-9a-f]{32}")):
+        answer = client.post("/fib", json={"n": 10}, headers=headers)
+        told = re.fullmatch(f"00-({expected})-[0-9a-f]{{16}}-0[01]", answer.headers["traceresponse"])
+        assert told is not None, answer.headers
+        message = asyncio.run(take_message(server, "small"))
+        assert message.headers is not None
+        assert re.fullmatch(f"00-{told[1]}-[0-9a-f]{{16}}-0[01]", message.headers["traceparent"])
 
 
 def test_an_id_used_again_queues_nothing_new(client: FlaskClient, server: Server) -> None:
@@ -208,6 +226,7 @@ def test_without_a_queue_a_post_gets_503_within_two_seconds(server: Server, monk
         ("QUEUE_URL", "not an address"),
         ("ALLOWED_ORIGINS", "anybody"),
         ("METRICS_LISTEN", "everywhere"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
     ],
 )
 def test_a_wrong_setting_stops_the_process_and_is_named(

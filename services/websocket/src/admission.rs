@@ -11,6 +11,7 @@ use axum::{
 use protocol::{Origins, Problem, Source, unix_us};
 use queue::{Cursor, Item, NotReady, Reader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use trace::Span;
 
 use crate::{
     Config, Metrics,
@@ -40,6 +41,16 @@ pub(crate) struct Admission {
     open: Open,
     /// The reader's place among those that may be connected.
     _permit: OwnedSemaphorePermit,
+}
+
+/// What there is to record about a message, from when it is taken from the log until it is sent.
+#[derive(Debug, Default)]
+pub(crate) struct Sending {
+    /// The span of sending it, if its trace is sampled.
+    span: Option<Span>,
+    /// When the job was accepted that it is the end of, in microseconds since the Unix epoch, if the
+    /// reader was waiting for that.
+    awaited_since: Option<u64>,
 }
 
 /// Why a request is not admitted.
@@ -103,26 +114,32 @@ impl Admission {
         }
     }
 
-    /// When the job was accepted that `item` is the end of, in microseconds since the Unix epoch, if the
-    /// reader was waiting for that.
-    pub(crate) fn awaited_since(&self, item: &Item) -> Option<u64> {
+    /// What there is to record about sending `item`.
+    pub(crate) fn sending(&self, item: &Item) -> Sending {
         match item {
-            Item::Entry(entry) if entry.kind.is_end() && self.cursor.is_news(entry) => {
-                Some(entry.context?.accepted_us)
-            }
-            Item::Entry(_) | Item::Gap(_) => None,
+            Item::Entry(entry) => Sending {
+                span: self.cursor.sending(entry),
+                awaited_since: entry
+                    .context
+                    .filter(|_| entry.kind.is_end() && self.cursor.is_news(entry))
+                    .map(|context| context.accepted_us),
+            },
+            Item::Gap(_) => Sending::default(),
         }
     }
 
-    /// Records that so many bytes of messages were sent.
+    /// Records that so many bytes of messages are being sent.
     pub(crate) fn sent(&self, bytes: usize) {
         self.open.sent(bytes);
     }
 
-    /// Records that the end of a job was sent whole.
-    pub(crate) fn delivered(&self, accepted_us: u64) {
-        let took = unix_us().saturating_sub(accepted_us);
-        self.open.delivered(Duration::from_micros(took));
+    /// Records that a message was sent whole.
+    pub(crate) fn delivered(&self, sending: Sending) {
+        drop(sending.span);
+        if let Some(accepted_us) = sending.awaited_since {
+            let took = unix_us().saturating_sub(accepted_us);
+            self.open.delivered(Duration::from_micros(took));
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission::{Admission, Admissions, Refusal, not_ready, unavailable},
+    admission::{Admission, Admissions, Refusal, Sending, not_ready, unavailable},
     metrics::Kind,
     request::Request,
 };
@@ -51,6 +51,8 @@ struct Events {
 struct Open {
     admission: Admission,
     shutdown: CancellationToken,
+    /// The event that the connection took last. It is sent once the connection asks for the next one.
+    sending: Option<Sending>,
 }
 
 async fn open(
@@ -66,6 +68,7 @@ async fn open(
     let open = Open {
         admission,
         shutdown: events.shutdown,
+        sending: None,
     };
     let pieces = stream::unfold(open, Open::next).flat_map(stream::iter);
     let mut response = Response::new(Body::from_stream(pieces.map(Ok::<_, Infallible>)));
@@ -77,6 +80,9 @@ impl Open {
     /// The pieces of the next event, or of a comment if there is none for a while. `None` when the server
     /// is shutting down.
     async fn next(mut self) -> Option<(Vec<Bytes>, Self)> {
+        if let Some(sending) = self.sending.take() {
+            self.admission.delivered(sending);
+        }
         loop {
             let next = timeout(KEEP_ALIVE_INTERVAL, self.admission.cursor.next());
             let Ok(item) = self.shutdown.run_until_cancelled(next).await? else {
@@ -84,9 +90,7 @@ impl Open {
             };
             if let Some(message) = self.admission.message(&item) {
                 self.admission.sent(message.len());
-                if let Some(accepted_us) = self.admission.awaited_since(&item) {
-                    self.admission.delivered(accepted_us);
-                }
+                self.sending = Some(self.admission.sending(&item));
                 return Some((event(&item, message), self));
             }
         }

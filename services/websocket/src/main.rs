@@ -8,9 +8,11 @@ use websocket::{Args, Command};
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    daemon::init_logging();
     daemon::exit_code(match args.command {
-        Some(Command::Healthcheck) => daemon::health::probe(args.listen),
-        None => daemon::until_terminated(|shutdown| websocket::serve(args, shutdown)).await,
+        Some(Command::Healthcheck) => {
+            daemon::init_logging();
+            daemon::health::probe(args.listen)
+        }
+        None => daemon::run("websocket", |shutdown| websocket::serve(args, shutdown)).await,
     })
 }

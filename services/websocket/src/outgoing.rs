@@ -1,11 +1,15 @@
 //! The message that a socket is sending, in frames. It is shared with the log and with other sockets,
 //! and each frame is a slice of it.
 
+use std::mem;
+
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::{
     Frame,
     coding::{Data, OpCode},
 };
+
+use crate::admission::Sending;
 
 /// The rest of the message that a socket is sending.
 #[derive(Debug, Default)]
@@ -15,18 +19,24 @@ pub(crate) struct Outgoing {
     is_continued: bool,
     /// How many bytes were taken since a ping was due.
     since_ping: usize,
-    /// When the job was accepted that the message is the end of, until the message is sent.
-    awaited_since: Option<u64>,
+    /// What there is to record about the message.
+    sending: Sending,
+    /// The same of the messages that were taken whole and are not written yet.
+    taken: Vec<Sending>,
 }
 
 impl Outgoing {
     /// Continues with `message`, if there is one. The message before must have been taken whole.
-    /// `awaited_since` comes back when this one was.
-    pub(crate) fn begin(&mut self, message: Option<Bytes>, awaited_since: Option<u64>) {
+    pub(crate) fn begin(&mut self, message: Option<Bytes>, sending: Sending) {
         debug_assert!(self.rest.is_empty(), "a message is sent whole");
         self.is_continued = false;
         self.rest = message.unwrap_or_default();
-        self.awaited_since = awaited_since;
+        self.sending = sending;
+    }
+
+    /// What to record about the messages that were taken whole, once all frames are written.
+    pub(crate) fn written(&mut self) -> Vec<Sending> {
+        mem::take(&mut self.taken)
     }
 
     /// Takes the next frame, whose payload has at most `max_len` bytes. `None` at the end of the
@@ -47,16 +57,9 @@ impl Outgoing {
         if is_last {
             // Let go of the message: the socket may now wait for long.
             self.rest = Bytes::new();
+            self.taken.push(mem::take(&mut self.sending));
         }
         Some(Frame::message(payload, OpCode::Data(kind), is_last))
-    }
-
-    /// What came with the message, once it was taken whole.
-    pub(crate) fn delivered(&mut self) -> Option<u64> {
-        self.rest
-            .is_empty()
-            .then(|| self.awaited_since.take())
-            .flatten()
     }
 
     /// Whether `interval` bytes were taken since this last returned true.

@@ -121,6 +121,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     Turn::Received(Some(Err(error))) => return violation(&error),
                     Turn::Flushed(flushed) => {
                         flushed.ok()?;
+                        for sending in outgoing.written() {
+                            admission.delivered(sending);
+                        }
                         sending = self.hand_over(&mut outgoing, admission)?;
                         stall.as_mut().reset(Instant::now() + STALL_TIMEOUT);
                     }
@@ -138,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     silence.as_mut().reset(Instant::now() + PONG_TIMEOUT);
                 }
                 item = admission.cursor.next(), if !sending => {
-                    outgoing.begin(admission.message(&item), admission.awaited_since(&item));
+                    outgoing.begin(admission.message(&item), admission.sending(&item));
                     sending = self.hand_over(&mut outgoing, admission)?;
                     stall.as_mut().reset(Instant::now() + STALL_TIMEOUT);
                 }
@@ -169,14 +172,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             if let Some(frame) = outgoing.next_frame(MAX_SENT_FRAME) {
                 bytes += frame.len();
                 self.hand_over_one(Message::Frame(frame))?;
-                if let Some(accepted_us) = outgoing.delivered() {
-                    admission.delivered(accepted_us);
-                }
                 if outgoing.is_ping_due(PING_BYTES) {
                     self.hand_over_one(Message::Ping(Default::default()))?;
                 }
             } else if let Some(item) = admission.cursor.next().now_or_never() {
-                outgoing.begin(admission.message(&item), admission.awaited_since(&item));
+                outgoing.begin(admission.message(&item), admission.sending(&item));
             } else {
                 break;
             }

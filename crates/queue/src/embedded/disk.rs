@@ -34,6 +34,7 @@ use crate::{
     driver::{Driver, Stopped},
     error::SubmitError,
     log::Log,
+    spans::System,
     stored::Stored,
 };
 
@@ -68,7 +69,7 @@ impl Disk {
         } = Opened::open(&directory, clock.now())?;
         let extent = Arc::new(Mutex::new(contents.extent));
         let history = DiskHistory::new(Arc::clone(&extent), reader);
-        let log = Log::with_history(TAIL, Arc::new(history));
+        let log = Log::with_history(System::Embedded, TAIL, Arc::new(history));
         let first = contents.tail.front().map(|entry| entry.seq - 1);
         log.begin(first.unwrap_or(contents.known.last_event));
         for entry in contents.tail {

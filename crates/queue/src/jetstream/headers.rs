@@ -2,7 +2,8 @@
 //! what travels with a job and its events.
 
 use async_nats::{HeaderMap, header::NATS_MESSAGE_ID};
-use protocol::{Event, Job, JobContext, TraceParent};
+use protocol::{Event, Job, JobContext, TraceId, TraceParent};
+use tracing::field::{DisplayValue, display};
 
 pub(super) fn of_job(job: &Job) -> HeaderMap {
     of_message(job.id.to_string(), job.context.traceparent)
@@ -27,6 +28,13 @@ fn of_message(id: String, traceparent: TraceParent) -> HeaderMap {
 /// The trace that a message belongs to, if it says so.
 pub(super) fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
     headers.get(TraceParent::HEADER)?.as_str().parse().ok()
+}
+
+/// The id of that trace, as a field of a line of the log.
+pub(super) fn trace_id(headers: Option<&HeaderMap>) -> Option<DisplayValue<TraceId>> {
+    headers
+        .and_then(traceparent)
+        .map(|traceparent| display(traceparent.trace_id()))
 }
 
 /// The context of an event, if its message has one.

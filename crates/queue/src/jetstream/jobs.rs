@@ -154,12 +154,13 @@ impl Jobs {
                 acker,
             }),
             Err(error) => {
-                tracing::error!(%error, "discarded malformed job");
+                let trace_id = traceparent.trace_id();
+                tracing::error!(%error, %trace_id, "discarded malformed job");
                 self.malformed.inc();
                 if let Some(malformed) = MalformedJob::parse(&acker.message.payload) {
                     // If even that cannot be published, the job has no end that a client could see.
                     if let Err(error) = malformed.fail(&self.publisher, traceparent).await {
-                        tracing::error!(error = &error as &dyn Error, "failure not published");
+                        tracing::error!(error = &error as &dyn Error, %trace_id, "failure not published");
                     }
                 }
                 acker.end(AckKind::Term).await;
@@ -240,7 +241,8 @@ impl Acker {
 
     async fn send(&self, kind: AckKind) {
         if let Err(error) = self.message.ack_with(kind).await {
-            tracing::warn!(%error, ?kind, "job not acknowledged");
+            let trace_id = headers::trace_id(self.message.headers.as_ref());
+            tracing::warn!(%error, ?kind, trace_id, "job not acknowledged");
         }
     }
 }

@@ -15,8 +15,8 @@ use futures_util::TryFutureExt;
 use protocol::{Audience, Event, JobContext};
 use tokio::time::{Instant, sleep_until};
 
-use super::{headers, link::Link, subjects};
-use crate::{backoff::Backoff, error::PublishError, stored::Stored};
+use super::{headers, link::Link};
+use crate::{backoff::Backoff, error::PublishError, stored::Stored, subjects};
 
 /// How long to wait for the ack of a message before it is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,6 +98,7 @@ impl Publisher {
                 tracing::debug!(
                     error = &failure as &dyn Error,
                     stream,
+                    trace_id = headers::trace_id(Some(&headers)),
                     "publish failed, trying again"
                 );
                 last_failure = Box::new(failure);

@@ -25,13 +25,14 @@ use super::{
     link::{self, Connections, Link},
     options::JetStreamOptions,
     sampled::Sampled,
-    subjects,
 };
 use crate::{
     Driver,
     backoff::Backoff,
     limits::EVENT_ID_WINDOW,
     log::{Answer, Entry, Held, History, Log, MAX_AGE, MAX_BYTES, Next, Retention},
+    spans::System,
+    subjects,
 };
 
 const STREAM: &str = "RESULTS";
@@ -90,7 +91,7 @@ pub(crate) async fn read(
         reads: Semaphore::new(MAX_READS),
     };
     let connections = Connections::of([feed.link.clone(), results.link.clone()]);
-    let log = Log::with_history(TAIL, Arc::new(results));
+    let log = Log::with_history(System::Nats, TAIL, Arc::new(results));
     let followed = log.clone();
     let driver = Driver::new(async move |ready| {
         tokio::select! {
@@ -356,6 +357,7 @@ fn entry(seq: u64, subject: &str, headers: Option<&HeaderMap>, payload: &[u8]) -
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 seq,
+                trace_id = headers::trace_id(headers),
                 "skipped malformed event"
             );
             None

@@ -14,9 +14,8 @@ use super::{
     link::{self, Connections},
     options::JetStreamOptions,
     publisher::{Publisher, StoreError},
-    subjects,
 };
-use crate::{Driver, error::SubmitError, stored::Stored};
+use crate::{Driver, error::SubmitError, stored::Stored, subjects};
 
 /// How long a submission may take. Its sender is promised an answer within 2 seconds.
 const SUBMIT_TIMEOUT: Duration = Duration::from_millis(1200);

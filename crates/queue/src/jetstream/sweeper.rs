@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::subjects;
+use crate::subjects;
 
 /// How often done jobs are removed. In between, many become done, and are removed at once.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ use super::{
     options::JetStreamOptions,
     publisher::Publisher,
     sampled::Sampled,
-    subjects, sweeper,
+    sweeper,
 };
 use crate::{
     Driver,
@@ -29,6 +29,7 @@ use crate::{
     limits::{JOB_ID_WINDOW, MAX_JOBS_PER_LANE},
     metrics::{self, Holding},
     stored::Stored,
+    subjects,
 };
 
 const STREAM: &str = "JOBS";

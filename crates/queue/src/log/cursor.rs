@@ -6,6 +6,7 @@ use futures_util::future::select_all;
 use parking_lot::Mutex;
 use protocol::{Audience, event::Kind};
 use tokio::sync::watch;
+use trace::Span;
 
 use super::{
     entry::Entry,
@@ -13,6 +14,7 @@ use super::{
     places::{Place, Places},
     tail::{Look, Tail},
 };
+use crate::spans::{self, System};
 
 /// What a cursor finds next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub enum Item {
 /// slow reader delays only itself, and resuming is the same as reading on.
 #[derive(Debug)]
 pub struct Cursor {
+    system: System,
     tail: Arc<Mutex<Tail>>,
     history: Option<Arc<dyn History>>,
     audiences: Vec<Audience>,
@@ -50,6 +53,7 @@ impl Cursor {
     /// A cursor that starts after `since`, or else at the end of the log. `None` if the tail does not
     /// know the end of the log yet.
     pub(super) fn new(
+        system: System,
         tail: Arc<Mutex<Tail>>,
         history: Option<Arc<dyn History>>,
         places: &Places,
@@ -67,6 +71,7 @@ impl Cursor {
         drop(locked);
         let position = since.unwrap_or(end);
         Some(Self {
+            system,
             tail,
             history,
             audiences: audiences.to_vec(),
@@ -156,6 +161,13 @@ impl Cursor {
     #[must_use]
     pub fn is_news(&self, entry: &Entry) -> bool {
         entry.seq > self.made_at
+    }
+
+    /// The span of sending `entry` to this reader, which ends when it is dropped. `None` if its trace is
+    /// not sampled, or not known.
+    #[must_use]
+    pub fn sending(&self, entry: &Entry) -> Option<Span> {
+        spans::send(self.system, entry)
     }
 
     /// Says that everything up to `position` was read.

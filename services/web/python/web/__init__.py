@@ -1,5 +1,7 @@
 """The page and POST /fib, as a Flask app. Parsing, checking and submitting are in Rust."""
 
+import atexit
+
 from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
@@ -15,6 +17,7 @@ def create_app() -> Flask:
     # A path that is not a route gets 404 and not a redirect to a similar one.
     app.url_map.merge_slashes = False
     submissions = Submissions()
+    atexit.register(submissions.close)
 
     @app.get("/")
     def page() -> str:

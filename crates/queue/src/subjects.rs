@@ -1,15 +1,19 @@
-//! The subjects of the two streams.
+//! The subjects of jobs and events.
 
 use protocol::{Audience, Lane};
 
-/// All subjects of the stream RESULTS.
-pub(super) const RESULTS: &str = "results.>";
+/// All subjects of events.
+pub(crate) const RESULTS: &str = "results.>";
 
-/// The last part of the public subject. No token is equal to it, because it is too short for one.
-const PUBLIC: &str = "public";
+/// The subject of the events for everybody. No token is equal to its last part, which is too short for
+/// one.
+pub(crate) const PUBLIC_RESULTS: &str = "results.public";
+
+/// What the subjects of private channels have in common, for people.
+pub(crate) const PRIVATE_RESULTS: &str = "results.{client}";
 
 /// The subject that carries the jobs of a lane.
-pub(super) fn of_lane(lane: Lane) -> &'static str {
+pub(crate) fn of_lane(lane: Lane) -> &'static str {
     match lane {
         Lane::Small => "jobs.small",
         Lane::Large => "jobs.large",
@@ -17,19 +21,20 @@ pub(super) fn of_lane(lane: Lane) -> &'static str {
 }
 
 /// The subject that carries the events for an audience.
-pub(super) fn of_audience(audience: &Audience) -> String {
+pub(crate) fn of_audience(audience: &Audience) -> String {
     match audience {
-        Audience::Public => format!("results.{PUBLIC}"),
+        Audience::Public => PUBLIC_RESULTS.into(),
         Audience::Client(token) => format!("results.{}", token.as_str()),
     }
 }
 
 /// The audience whose events `subject` carries, or `None` if it carries none.
-pub(super) fn audience(subject: &str) -> Option<Audience> {
-    match subject.strip_prefix("results.")? {
-        PUBLIC => Some(Audience::Public),
-        token => token.parse().ok().map(Audience::Client),
+pub(crate) fn audience(subject: &str) -> Option<Audience> {
+    if subject == PUBLIC_RESULTS {
+        return Some(Audience::Public);
     }
+    let token = subject.strip_prefix("results.")?;
+    token.parse().ok().map(Audience::Client)
 }
 
 #[cfg(test)]
