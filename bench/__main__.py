@@ -47,9 +47,18 @@ def main() -> None:
         metavar="ARGUMENTS",
         help="start the other binary with these arguments instead of those of each mode",
     )
+    parser.add_argument(
+        "--traced",
+        type=float,
+        metavar="SHARE",
+        help="compare the binary that exports this share of all traces, such as 0.01, with one that exports none, in "
+        "pairs. Writes to target/bench",
+    )
     args = parser.parse_args()
     if args.against and {"scaling", "arithmetic"} & set(args.only or ()):
         parser.error("--against compares the binary and the services")
+    if args.traced is not None and (args.only or args.against):
+        parser.error("--traced compares the binary with itself, and nothing else is measured")
 
     # So that what was started is stopped when this is told to end.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -58,7 +67,7 @@ def main() -> None:
     except (Unavailable, subprocess.CalledProcessError) as error:
         sys.exit(f"bench: {error}")
 
-    partial = args.only or args.quick or args.against
+    partial = args.only or args.quick or args.against or args.traced is not None
     directory = TARGET / "bench" if partial else ROOT / "docs"
     text = page.render(figures)
     if partial:
@@ -85,13 +94,16 @@ def measured(args: argparse.Namespace) -> Figures:
         "quick": args.quick,
         "machine": measure.machine(driver, BUILT, load_average),
     }
+    if args.traced is not None:
+        figures["traced"] = measure.compare_traced(driver, ROOT, BUILT / "fibwire", args.traced, size)
+        return figures
     if args.against:
         theirs = args.against.resolve()
         arguments = None if args.against_arguments is None else shlex.split(args.against_arguments)
         figures["comparisons"] = []
         if "binary" in parts:
-            binaries = BUILT / "fibwire", theirs / "target/release/fibwire"
-            figures["comparisons"] += measure.compare_binaries(driver, *binaries, arguments, size)
+            binaries = measure.Variant(BUILT / "fibwire"), measure.Variant(theirs / "target/release/fibwire", arguments)
+            figures["comparisons"] += measure.compare_binaries(driver, *binaries, size)
         if "services" in parts:
             figures["comparisons"] += measure.compare_services(driver, ROOT, theirs, size)
         return figures

@@ -153,12 +153,19 @@ class Arithmetic(TypedDict):
 
 
 class Comparison(TypedDict):
-    """One figure of this tree and of another one, measured in pairs."""
+    """One figure of two systems, measured in pairs: of this tree and of another one, or of two environments."""
 
     label: str
     figure: str
     ours: list[float]
     theirs: list[float]
+
+
+class Traced(TypedDict):
+    """The binary that exports a share of all traces, and the same one that exports none."""
+
+    share: float
+    comparisons: list[Comparison]
 
 
 class Figures(TypedDict, total=False):
@@ -173,3 +180,4 @@ class Figures(TypedDict, total=False):
     scaling: Scaling | None
     arithmetic: Arithmetic
     comparisons: list[Comparison]
+    traced: Traced

@@ -6,15 +6,25 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from bench import compute, figures
-from bench.systems import FiveServices, PlainSystem, Running, Unavailable, binary, compose_is_ready, docker_disk, say
+from bench.systems import (
+    FiveServices,
+    PlainSystem,
+    Running,
+    Unavailable,
+    binary,
+    compose_is_ready,
+    docker_disk,
+    receiver,
+    say,
+)
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -176,11 +186,11 @@ def binary_in_mode(driver: Driver, path: Path, mode: Mode, size: Size) -> figure
     }
 
 
-def start_ms(path: Path, arguments: Sequence[str], starts: int) -> float:
+def start_ms(path: Path, arguments: Sequence[str], starts: int, environment: Mapping[str, str] | None = None) -> float:
     """The median of some starts, each from before the fork to the line that says that the binary is up."""
     starts_ms = []
     for _ in range(starts):
-        with binary(path, arguments) as running:
+        with binary(path, arguments, environment) as running:
             starts_ms.append(running.start_ms)
     return statistics.median(starts_ms)
 
@@ -317,24 +327,55 @@ def in_turn(ours: Callable[[], T], theirs: Callable[[], U], pairs: int) -> list[
     return measured
 
 
-def compare_binaries(
-    driver: Driver, ours: Path, theirs: Path, their_arguments: Sequence[str] | None, size: Size
-) -> list[figures.Comparison]:
+@dataclass(frozen=True)
+class Variant:
+    """A binary that is compared with another one, or with itself in another environment."""
+
+    path: Path
+    # Instead of those of each mode.
+    arguments: Sequence[str] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def running(self, mode: Mode) -> Iterator[Running]:
+        with binary(self.path, self.arguments_in(mode), self.environment) as running:
+            yield running
+
+    def arguments_in(self, mode: Mode) -> Sequence[str]:
+        return mode.arguments if self.arguments is None else self.arguments
+
+
+def compare_traced(driver: Driver, root: Path, path: Path, share: float, size: Size) -> figures.Traced:
+    """Compares the binary in `path` that exports this share of all traces with one that exports none."""
+    with receiver(root) as address:
+        environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": address,
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": str(share),
+        }
+        traced = Variant(path, environment=environment)
+        return {"share": share, "comparisons": compare_binaries(driver, traced, Variant(path), size)}
+
+
+def compare_binaries(driver: Driver, ours: Variant, theirs: Variant, size: Size) -> list[figures.Comparison]:
     """Compares two binaries in every mode, with a new process for each measurement."""
 
-    def cpu_us_per_job(path: Path, arguments: Sequence[str]) -> float:
-        with binary(path, arguments) as running:
+    def start(variant: Variant, mode: Mode) -> float:
+        return start_ms(variant.path, variant.arguments_in(mode), size.starts, variant.environment)
+
+    def cpu_us_per_job(variant: Variant, mode: Mode) -> float:
+        with variant.running(mode) as running:
             options = ("--jobs", str(size.many_jobs), "--pid", str(running.pid))
             load = driver.load(running.url, IN_FLIGHT, *options)
         assert load["server_cpu_us_per_job"] is not None
         return load["server_cpu_us_per_job"]
 
-    def measured(measure: Callable[[str], float], path: Path, arguments: Sequence[str]) -> float:
-        with binary(path, arguments) as running:
+    def measured(measure: Callable[[str], float], variant: Variant, mode: Mode) -> float:
+        with variant.running(mode) as running:
             return measure(running.url)
 
-    measurements: dict[str, Callable[[Path, Sequence[str]], float]] = {
-        "start, ms": partial(start_ms, starts=size.starts),
+    measurements: dict[str, Callable[[Variant, Mode], float]] = {
+        "start, ms": start,
         f"{IN_FLIGHT} in flight, CPU per job, µs": cpu_us_per_job,
     }
     for figure, measure in _compared(driver, size.one_jobs, size.many_jobs, size.large_runs).items():
@@ -343,10 +384,9 @@ def compare_binaries(
     compared = []
     for mode in MODES:
         say(f"both binaries, {mode.label}")
-        arguments = mode.arguments if their_arguments is None else their_arguments
         for figure, measurement in measurements.items():
-            our_figure = partial(measurement, ours, mode.arguments)
-            their_figure = partial(measurement, theirs, arguments)
+            our_figure = partial(measurement, ours, mode)
+            their_figure = partial(measurement, theirs, mode)
             compared.append(_compare(f"the binary, {mode.label}", figure, our_figure, their_figure, size.pairs))
     return compared
 

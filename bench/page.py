@@ -20,6 +20,7 @@ from bench.figures import (
     PlainPair,
     Scaling,
     Services,
+    Traced,
 )
 
 NOTHING = "—"
@@ -62,6 +63,8 @@ def render(figures: Figures) -> str:
         sections.append(arithmetic(figures["arithmetic"], figures["machine"]))
     if "comparisons" in figures:
         sections.append(comparisons(figures["comparisons"]))
+    if "traced" in figures:
+        sections.append(traced(figures["traced"]))
     return "\n\n".join(sections) + "\n"
 
 
@@ -275,6 +278,20 @@ FLINT has a faster way, its `radix` module, which cannot be called from Python."
 
 
 def comparisons(measured: Sequence[Comparison]) -> str:
+    return f"""## This tree and the other one
+
+{compared(measured, "this tree", "the other", "this / the other")}"""
+
+
+def traced(measured: Traced) -> str:
+    return f"""## With and without traces
+
+The receiver of the traces shares the machine with what is measured.
+
+{compared(measured["comparisons"], f"{measured['share']:.2%} of all traces exported", "none", "traced / not")}"""
+
+
+def compared(measured: Sequence[Comparison], ours_head: str, theirs_head: str, ratio_head: str) -> str:
     rows = []
     for comparison in measured:
         ours, theirs = comparison["ours"], comparison["theirs"]
@@ -283,11 +300,9 @@ def comparisons(measured: Sequence[Comparison]) -> str:
         cells = [significant(ours[pair]), significant(theirs[pair]), spread(ratios)]
         rows.append([f"{comparison['label']}: {comparison['figure']}", *cells])
     pairs = len(measured[0]["ours"])
-    return f"""## This tree and the other one
+    return f"""Measured in turn, in {pairs} pairs: the figures of the middle pair, and the middle ratio with the extremes.
 
-Measured in turn, in {pairs} pairs: the figures of the middle pair, and the middle ratio with the extremes.
-
-{table(["", "this tree", "the other", "this / the other"], rows)}"""
+{table(["", ours_head, theirs_head, ratio_head], rows)}"""
 
 
 def load_row(label: str, load: Load, server_cpu_us: float | None) -> list[str]:

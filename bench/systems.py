@@ -41,13 +41,21 @@ class Running:
 
 
 @contextmanager
-def binary(path: Path, arguments: Sequence[str] = ()) -> Iterator[Running]:
-    """Runs the binary on a free port. `{data}` in an argument stands for a new, empty directory."""
+def binary(
+    path: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """Runs the binary on a free port. `{data}` in an argument stands for a new, empty directory. `environment` is
+    added to the variables of this process.
+    """
     with TemporaryDirectory(prefix="bench-", dir=path.parent) as directory:
         options = [argument.format(data=directory) for argument in arguments]
         before = time.perf_counter()
         process = subprocess.Popen(
-            [path, "--listen", "127.0.0.1:0", *options], stdout=sys.stderr, stderr=subprocess.PIPE, text=True
+            [path, "--listen", "127.0.0.1:0", *options],
+            env={**os.environ, **(environment or {})},
+            stdout=sys.stderr,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert process.stderr
         last: deque[str] = deque(maxlen=20)
@@ -76,6 +84,23 @@ def _address(log: IO[str], path: Path) -> str:
             return line.removeprefix(_IS_UP).strip()
         before.append(line)
     raise Unavailable(f"{path} ended before it was up; it said: {''.join(before).strip()}")
+
+
+@contextmanager
+def receiver(root: Path) -> Iterator[str]:
+    """Runs the receiver of traces that the tests of the tree in `root` use, and returns its address."""
+    command = [sys.executable, str(root / "e2e/otlp_receiver.py"), "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        address = process.stdout.readline().strip()
+        # It prints what it receives, and a full pipe would block it.
+        reader = threading.Thread(target=deque, args=(process.stdout, 0))
+        reader.start()
+        try:
+            yield address
+        finally:
+            process.terminate()
+            reader.join()
 
 
 def compose_is_ready(root: Path) -> bool:

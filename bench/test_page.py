@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import page
-from bench.figures import Figures
+from bench.figures import Comparison, Figures
 
 TESTDATA = Path(__file__).parent / "testdata"
 
@@ -48,6 +48,13 @@ def test_a_comparison_shows_the_middle_ratio_and_the_extremes() -> None:
         [{"label": "the binary", "figure": "start, ms", "ours": [3.0, 2.0, 8.0], "theirs": [2.0, 2.0, 4.0]}]
     )
     assert "| the binary: start, ms | 3.00 | 2.00 | 1.50 (1.00 to 2.00) |" in text
+
+
+def test_what_traces_cost_says_how_many_were_exported() -> None:
+    compared: Comparison = {"label": "the binary", "figure": "start, ms", "ours": [3.0], "theirs": [2.0]}
+    text = page.traced({"share": 0.01, "comparisons": [compared]})
+    assert "|  | 1.00% of all traces exported | none | traced / not |" in text
+    assert "| the binary: start, ms | 3.00 | 2.00 | 1.50 (1.50 to 1.50) |" in text
 
 
 @pytest.mark.parametrize(

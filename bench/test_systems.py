@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 
-from bench.systems import Unavailable, binary
+from bench.systems import Unavailable, binary, receiver
 
 
 def script(directory: Path, commands: str) -> Path:
@@ -31,6 +32,22 @@ def test_the_directory_for_data_is_passed_on(tmp_path: Path) -> None:
     path = script(tmp_path, 'touch "$4/stored"; echo "fibwire is up: http://127.0.0.1:1" >&2; exec tail -f /dev/null')
     with binary(path, ["--data", "{data}"]) as running:
         assert (running.directory / "stored").exists()
+
+
+def test_a_binary_gets_the_variables_of_its_environment(tmp_path: Path) -> None:
+    path = script(tmp_path, 'echo "fibwire is up: $ADDRESS" >&2; exec tail -f /dev/null')
+    with binary(path, environment={"ADDRESS": "http://127.0.0.1:2"}) as running:
+        assert running.url == "http://127.0.0.1:2"
+
+
+def test_a_receiver_answers_until_it_is_left() -> None:
+    with receiver(Path(__file__).parents[1]) as address:
+        traces = httpx.post(
+            f"{address}/v1/traces", content=b"", headers={"Content-Type": "application/x-protobuf"}, trust_env=False
+        )
+        assert traces.status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(address, trust_env=False)
 
 
 def test_a_binary_that_does_not_start_is_quoted(tmp_path: Path) -> None:
