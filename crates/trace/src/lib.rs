@@ -5,10 +5,10 @@
 //! the [`TraceParent`](protocol::TraceParent) of each message. In a trace that is not sampled nothing is
 //! recorded, so that a span costs a test of one flag.
 
+mod exporter;
 mod request;
 mod span;
-mod target;
 
+pub use exporter::TARGET;
 pub use request::Request;
 pub use span::{Span, integer, record_past};
-pub use target::TARGET;

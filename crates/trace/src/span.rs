@@ -7,7 +7,7 @@ use std::{
 };
 
 use opentelemetry::{
-    Context, KeyValue, global,
+    Context, KeyValue,
     trace::{
         Span as _, SpanContext, SpanId, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
         Tracer,
@@ -16,7 +16,7 @@ use opentelemetry::{
 use protocol::TraceParent;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::target::TARGET;
+use crate::exporter::TRACER;
 
 /// A unit of work, from when this is made until it is dropped. Nothing is recorded if the trace is not
 /// sampled.
@@ -36,7 +36,12 @@ impl Span {
                 traceparent: parent,
             };
         }
-        Self::new(Some(parent), make())
+        let span = make();
+        // This fails only if there is no exporter.
+        span.set_parent(Context::new().with_remote_span_context(context_of(parent)))
+            .ok();
+        let traceparent = traceparent_of(span.context().span().span_context()).unwrap_or(parent);
+        Self { span, traceparent }
     }
 
     /// The span that `make` returns, for the processing of a message. The span that sent the message is
@@ -50,20 +55,6 @@ impl Span {
         })
     }
 
-    /// The span that begins the part of a trace in this system, and decides whether it is sampled. Its
-    /// parent is the span of a client, if that sent one.
-    pub(crate) fn new(parent: Option<TraceParent>, span: tracing::Span) -> Self {
-        if let Some(parent) = parent {
-            // This fails only if there is no exporter.
-            span.set_parent(Context::new().with_remote_span_context(context_of(parent)))
-                .ok();
-        }
-        let traceparent = traceparent_of(span.context().span().span_context())
-            .or(parent)
-            .unwrap_or_else(TraceParent::random);
-        Self { span, traceparent }
-    }
-
     /// What the messages and spans that this work leads to have as their parent.
     #[must_use]
     pub fn traceparent(&self) -> TraceParent {
@@ -72,15 +63,7 @@ impl Span {
 
     /// Records that the work failed.
     pub fn fail(&self, error: &dyn Error) {
-        self.set_error(error.to_string());
-    }
-
-    pub(crate) fn set_error(&self, description: String) {
-        self.span.set_status(Status::error(description));
-    }
-
-    pub(crate) fn set_attribute(&self, key: &'static str, value: i64) {
-        self.span.set_attribute(key, value);
+        self.span.set_status(Status::error(error.to_string()));
     }
 }
 
@@ -99,15 +82,14 @@ pub fn record_past<const N: usize>(
     let attributes = attributes
         .into_iter()
         .map(|(key, value)| KeyValue::new(key, value));
-    let tracer = global::tracer(TARGET);
     let now = SystemTime::now();
     // The clock of the process that accepted the job may be ahead of this one's.
     let start = (UNIX_EPOCH + Duration::from_micros(start_us)).min(now);
-    tracer
+    TRACER
         .span_builder(name)
         .with_start_time(start)
         .with_attributes(attributes)
-        .start_with_context(&tracer, &parent)
+        .start_with_context(&*TRACER, &parent)
         .end_with_timestamp(now);
 }
 
@@ -118,7 +100,7 @@ pub fn integer(value: impl TryInto<i64>) -> Option<i64> {
     value.try_into().ok()
 }
 
-fn context_of(parent: TraceParent) -> SpanContext {
+pub(crate) fn context_of(parent: TraceParent) -> SpanContext {
     let flags = if parent.is_sampled() {
         TraceFlags::SAMPLED
     } else {
@@ -134,7 +116,7 @@ fn context_of(parent: TraceParent) -> SpanContext {
 }
 
 /// `None` if the span is not known to an exporter.
-fn traceparent_of(span: &SpanContext) -> Option<TraceParent> {
+pub(crate) fn traceparent_of(span: &SpanContext) -> Option<TraceParent> {
     Some(TraceParent::new(
         NonZeroU128::new(u128::from_be_bytes(span.trace_id().to_bytes()))?,
         NonZeroU64::new(u64::from_be_bytes(span.span_id().to_bytes()))?,

@@ -3,7 +3,10 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::StatusCode;
-use opentelemetry::trace::{SpanId, SpanKind, Status, TracerProvider};
+use opentelemetry::{
+    global::BoxedTracer,
+    trace::{SpanId, SpanKind, Status, TracerProvider},
+};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
 use protocol::{Problem, TraceParent};
 use trace::{Request, Span, TARGET};
@@ -13,8 +16,8 @@ use tracing_subscriber::layer::SubscriberExt;
 const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const NOT_SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
-/// The spans that `work` leads to.
-fn exported(sampler: Sampler, work: impl FnOnce()) -> Vec<SpanData> {
+/// The spans that `work` leads to, which gets the tracer for requests.
+fn exported(sampler: Sampler, work: impl FnOnce(&BoxedTracer)) -> Vec<SpanData> {
     let exporter = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder()
         .with_sampler(sampler)
@@ -23,7 +26,8 @@ fn exported(sampler: Sampler, work: impl FnOnce()) -> Vec<SpanData> {
     let layer = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer(TARGET))
         .with_context_activation(false);
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+    let tracer = BoxedTracer::new(Box::new(provider.tracer(TARGET)));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || work(&tracer));
     exporter
         .get_finished_spans()
         .expect("an exporter that was not shut down")
@@ -45,7 +49,7 @@ fn id(span: &SpanData) -> u64 {
 fn a_span_is_the_child_of_its_parent_and_the_parent_of_what_follows() {
     let sender: TraceParent = SAMPLED.parse().unwrap();
     let mut next = None;
-    let spans = exported(parent_based(), || {
+    let spans = exported(parent_based(), |_| {
         next = Some(Span::of_message(sender, span).traceparent());
     });
     let ([span], Some(next)) = (&spans[..], next) else {
@@ -62,7 +66,7 @@ fn a_span_is_the_child_of_its_parent_and_the_parent_of_what_follows() {
 #[test]
 fn a_trace_that_is_not_sampled_has_no_spans_and_is_handed_on() {
     let sender: TraceParent = NOT_SAMPLED.parse().unwrap();
-    let spans = exported(parent_based(), || {
+    let spans = exported(parent_based(), |_| {
         let span = Span::within(sender, || panic!("a span was made"));
         assert_eq!(span.traceparent(), sender);
         trace::record_past(sender, 1, || -> (String, [_; 0]) {
@@ -84,9 +88,9 @@ fn a_sampled_trace_is_handed_on_where_nothing_is_exported() {
 fn a_request_begins_a_trace_or_continues_the_one_of_its_sender() {
     let sender: TraceParent = SAMPLED.parse().unwrap();
     let mut parents = Vec::new();
-    let spans = exported(parent_based(), || {
+    let spans = exported(parent_based(), |tracer| {
         for received in [None, Some(sender)] {
-            parents.push(Request::begin(received).traceparent());
+            parents.push(Request::begin_with(tracer, received).traceparent());
         }
     });
     let ([begun, continued], [begins, continues]) = (&parents[..], &spans[..]) else {
@@ -104,9 +108,9 @@ fn a_request_begins_a_trace_or_continues_the_one_of_its_sender() {
 #[test]
 fn the_sampler_decides_where_the_trace_begins() {
     let sender: TraceParent = SAMPLED.parse().unwrap();
-    let spans = exported(Sampler::AlwaysOff, || {
+    let spans = exported(Sampler::AlwaysOff, |tracer| {
         for received in [None, Some(sender)] {
-            let request = Request::begin(received).traceparent();
+            let request = Request::begin_with(tracer, received).traceparent();
             assert!(!request.is_sampled());
             assert_eq!(request.trace_id() == sender.trace_id(), received.is_some());
         }
@@ -116,9 +120,9 @@ fn the_sampler_decides_where_the_trace_begins() {
 
 #[test]
 fn an_answer_of_500_and_above_is_a_failure() {
-    let spans = exported(parent_based(), || {
+    let spans = exported(parent_based(), |tracer| {
         for status in [StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE] {
-            Request::begin(None).answer(&Problem::of_status(status).into());
+            Request::begin_with(tracer, None).answer(&Problem::of_status(status).into());
         }
     });
     let failed: Vec<_> = spans
