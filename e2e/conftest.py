@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from .browser import launch
 from .client import Client
@@ -15,6 +15,10 @@ from .stack import Stack
 from .whole_run import WholeRun
 
 _ARTIFACTS = Path(__file__).parent / "artifacts"
+
+# How long a page may take to do or to show something, on a slow and busy machine as well.
+_PATIENCE_MS = 30_000
+expect.set_options(timeout=_PATIENCE_MS)
 
 _failed = pytest.StashKey[bool]()
 
@@ -152,7 +156,7 @@ def new_page(browser: Browser, base_url: str, request: pytest.FixtureRequest) ->
 
     def new_page(url: str = "/", **options: object) -> Page:
         context = browser.new_context(base_url=base_url, **options)  # type: ignore[arg-type]
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(_PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("console", on_console)

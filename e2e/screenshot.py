@@ -47,7 +47,7 @@ def main() -> None:
 def running(binary: Path) -> Iterator[str]:
     """Starts the binary on a free port and an empty directory, yields its address, and stops it afterwards."""
     with tempfile.TemporaryDirectory() as data:
-        command = [binary, "--listen", "127.0.0.1:0", "--data", data]
+        command = [str(binary), "--listen", "127.0.0.1:0", "--data", data]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         try:
             assert process.stderr is not None

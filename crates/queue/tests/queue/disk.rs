@@ -154,11 +154,13 @@ fn a_directory_that_cannot_be_used_is_an_error() {
 async fn a_format_of_another_version_is_refused() {
     let directory = tempdir().unwrap();
     Stage::open(directory.path()).await.close().await;
-    fs::write(directory.path().join("format"), "1\n").unwrap();
-    assert!(matches!(
-        Roles::on_disk(directory.path()),
-        Err(OpenError::Format(_, format)) if format == "1"
-    ));
+    for other in ["1", "1000", "new"] {
+        fs::write(directory.path().join("format"), format!("{other}\n")).unwrap();
+        assert!(matches!(
+            Roles::on_disk(directory.path()),
+            Err(OpenError::Format(_, format)) if format == other
+        ));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
