@@ -289,7 +289,7 @@ on_each_kind! {
             item = waiting.next() => panic!("{item:?}"),
             () = published => {}
         }
-        // While its future waits it is up to date; now nobody reads with it any more.
+        // The future that read with it is gone, so it falls behind.
         assert_eq!(reader.value("fibwire_cursor_lag_events"), Some(1.0));
         tokio::select! {
             biased;
