@@ -25,6 +25,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Submitter {
     kind: Kind,
+    system: System,
     /// Shared, because a server clones the submitter for each request.
     pub(crate) metrics: Arc<metrics::SubmitterMetrics>,
 }
@@ -52,24 +53,32 @@ impl Submitter {
     pub async fn connect(options: &JetStreamOptions) -> Result<(Self, Driver), ConnectError> {
         let (submitter, driver) = jetstream::Submitter::connect(options).await?;
         let kind = Kind::JetStream(Arc::new(submitter));
-        Ok((Self::of(kind, &Duplicates::default()), driver))
+        Ok((Self::of(kind, System::Nats, &Duplicates::default()), driver))
     }
 
     #[cfg(feature = "embedded")]
     pub(crate) fn embedded(queue: embedded::Queue, duplicates: &Duplicates) -> Self {
-        Self::of(Kind::Embedded(queue), duplicates)
+        Self::of(Kind::Embedded(queue), System::Embedded, duplicates)
     }
 
     /// A submitter over a queue of another kind.
     #[cfg(feature = "custom")]
     #[must_use]
     pub fn custom(backend: Arc<dyn custom::Backend>) -> Self {
-        Self::of(Kind::Custom(backend), &Duplicates::default())
+        Self::of(
+            Kind::Custom(backend),
+            System::Embedded,
+            &Duplicates::default(),
+        )
     }
 
-    fn of(kind: Kind, duplicates: &Duplicates) -> Self {
+    fn of(kind: Kind, system: System, duplicates: &Duplicates) -> Self {
         let metrics = Arc::new(metrics::SubmitterMetrics::new(duplicates));
-        Self { kind, metrics }
+        Self {
+            kind,
+            system,
+            metrics,
+        }
     }
 
     /// Shows in `registry` what the submitter measures.
@@ -98,7 +107,7 @@ impl Submitter {
     ///
     /// [`SubmitError`], within 1.5 seconds.
     pub async fn submit(&self, job: &Job) -> Result<(), SubmitError> {
-        let span = spans::submit(self.system(), job);
+        let span = spans::submit(self.system, job);
         let job = &Job {
             context: JobContext {
                 traceparent: span.traceparent(),
@@ -129,17 +138,6 @@ impl Submitter {
                 tracing::warn!(error = &error as &dyn Error, id = %job.id, %trace_id, "job refused");
                 Err(error)
             }
-        }
-    }
-
-    fn system(&self) -> System {
-        match self.kind {
-            #[cfg(feature = "jetstream")]
-            Kind::JetStream(_) => System::Nats,
-            #[cfg(feature = "embedded")]
-            Kind::Embedded(_) => System::Embedded,
-            #[cfg(feature = "custom")]
-            Kind::Custom(_) => System::Embedded,
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Worker {
     kind: Kind,
+    system: System,
     pub(crate) metrics: metrics::WorkerMetrics,
 }
 
@@ -54,14 +55,19 @@ impl Worker {
         let metrics = metrics::WorkerMetrics::new(&Duplicates::default());
         let malformed_jobs = metrics.malformed_jobs.clone();
         let (worker, driver) = jetstream::Worker::connect(options, malformed_jobs).await?;
-        let kind = Kind::JetStream(Arc::new(worker));
-        Ok((Self { kind, metrics }, driver))
+        let worker = Self {
+            kind: Kind::JetStream(Arc::new(worker)),
+            system: System::Nats,
+            metrics,
+        };
+        Ok((worker, driver))
     }
 
     #[cfg(feature = "embedded")]
     pub(crate) fn embedded(queue: embedded::Queue, duplicates: &Duplicates) -> Self {
         Self {
             kind: Kind::Embedded(queue),
+            system: System::Embedded,
             metrics: metrics::WorkerMetrics::new(duplicates),
         }
     }
@@ -72,6 +78,7 @@ impl Worker {
     pub fn custom(backend: Arc<dyn custom::Backend>) -> Self {
         Self {
             kind: Kind::Custom(backend),
+            system: System::Embedded,
             metrics: metrics::WorkerMetrics::new(&Duplicates::default()),
         }
     }
@@ -108,6 +115,7 @@ impl Worker {
         };
         Jobs {
             kind,
+            system: self.system,
             metrics: self.metrics.clone(),
         }
     }
@@ -127,7 +135,7 @@ impl Worker {
         event: &Event,
         context: JobContext,
     ) -> Result<(), PublishError> {
-        let span = spans::publish(self.system(), audience, event, context);
+        let span = spans::publish(self.system, audience, event, context);
         let context = JobContext {
             traceparent: span.traceparent(),
             ..context
@@ -155,23 +163,13 @@ impl Worker {
             }
         }
     }
-
-    fn system(&self) -> System {
-        match self.kind {
-            #[cfg(feature = "jetstream")]
-            Kind::JetStream(_) => System::Nats,
-            #[cfg(feature = "embedded")]
-            Kind::Embedded(_) => System::Embedded,
-            #[cfg(feature = "custom")]
-            Kind::Custom(_) => System::Embedded,
-        }
-    }
 }
 
 /// The jobs of one lane.
 #[derive(Debug)]
 pub struct Jobs {
     kind: JobsKind,
+    system: System,
     metrics: metrics::WorkerMetrics,
 }
 
@@ -191,20 +189,32 @@ impl Jobs {
     ///
     /// Cancel safe: if the future is dropped, no job is lost.
     pub async fn take(&mut self, idle: NonZeroUsize) -> Delivery {
-        let metrics = &self.metrics;
         match &mut self.kind {
             #[cfg(feature = "jetstream")]
-            JobsKind::JetStream(jobs) => Delivery::new(jobs.take(idle).await, metrics, |acker| {
-                Acker::JetStream(Box::new(acker))
-            }),
+            JobsKind::JetStream(jobs) => {
+                let taken = jobs.take(idle).await;
+                self.deliver(taken, |acker| Acker::JetStream(Box::new(acker)))
+            }
             #[cfg(feature = "embedded")]
-            JobsKind::Embedded(jobs) => Delivery::new(jobs.take().await, metrics, Acker::Embedded),
+            JobsKind::Embedded(jobs) => {
+                let taken = jobs.take().await;
+                self.deliver(taken, Acker::Embedded)
+            }
             #[cfg(feature = "custom")]
-            JobsKind::Custom(backend, lane) => Delivery::new(
-                backend.take(*lane, idle).await.into(),
-                metrics,
-                Acker::Custom,
-            ),
+            JobsKind::Custom(backend, lane) => {
+                let taken = backend.take(*lane, idle).await.into();
+                self.deliver(taken, Acker::Custom)
+            }
+        }
+    }
+
+    fn deliver<A>(&self, taken: Taken<A>, acker: impl FnOnce(A) -> Acker) -> Delivery {
+        self.metrics.taken(taken.job.lane(), taken.attempt);
+        Delivery {
+            job: taken.job,
+            attempt: taken.attempt,
+            system: self.system,
+            acker: acker(taken.acker),
         }
     }
 }
@@ -217,6 +227,7 @@ pub struct Delivery {
     pub job: Job,
     /// How many times the job was delivered, this time included.
     pub attempt: u64,
+    system: System,
     acker: Acker,
 }
 
@@ -231,32 +242,11 @@ enum Acker {
 }
 
 impl Delivery {
-    fn new<A>(
-        taken: Taken<A>,
-        metrics: &metrics::WorkerMetrics,
-        acker: impl FnOnce(A) -> Acker,
-    ) -> Self {
-        metrics.taken(taken.job.lane(), taken.attempt);
-        Self {
-            job: taken.job,
-            attempt: taken.attempt,
-            acker: acker(taken.acker),
-        }
-    }
-
     /// The span of the work on the job, which ends when it is dropped. That the job waited is recorded with
     /// it.
     #[must_use]
     pub fn working(&self) -> Span {
-        let system = match self.acker {
-            #[cfg(feature = "jetstream")]
-            Acker::JetStream(_) => System::Nats,
-            #[cfg(feature = "embedded")]
-            Acker::Embedded(_) => System::Embedded,
-            #[cfg(feature = "custom")]
-            Acker::Custom(_) => System::Embedded,
-        };
-        spans::work(system, &self.job, self.attempt)
+        spans::work(self.system, &self.job, self.attempt)
     }
 
     /// Acknowledges the job: it is done and all of its events are stored.
