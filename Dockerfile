@@ -42,7 +42,7 @@ RUN install --directory --owner 101 --group 101 --mode 0700 /run/nginx \
 USER 101:101
 EXPOSE 8080
 
-# Of compose.observe.yaml.
+# The gateway that compose.observe.yaml adds.
 FROM ${PYTHON_IMAGE} AS gateway
 COPY deploy/observe/gateway.py /usr/local/bin/gateway.py
 USER 65532:65532

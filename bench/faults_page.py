@@ -34,7 +34,7 @@ class Report(TypedDict):
     # Why, and how many.
     reasons: dict[str, int]
     findings: dict[str, int]
-    # What is known about some of the findings.
+    # The first few findings, with their details.
     examples: list[dict[str, Any]]
     posts: int
     refused: dict[str, int]

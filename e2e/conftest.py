@@ -103,12 +103,17 @@ def other(base_url: str) -> Iterator[Client]:
         yield client
 
 
+def ready(project: str, base_url: str) -> Stack:
+    """The containers of a compose project, once all of them are ready."""
+    stack = Stack(project, base_url)
+    stack.wait_until_ready()
+    return stack
+
+
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest, base_url: str) -> Stack:
     """The compose stack, once all of it is ready. A test that breaks a part of it waits until it is ready again."""
-    stack = Stack(request.config.getoption("--compose-project"), base_url)
-    stack.wait_until_ready()
-    return stack
+    return ready(request.config.getoption("--compose-project"), base_url)
 
 
 @pytest.fixture(scope="session")
@@ -120,10 +125,8 @@ def metrics(request: pytest.FixtureRequest) -> Metrics:
 
 @pytest.fixture(scope="session")
 def observed(request: pytest.FixtureRequest, base_url: str) -> Stack:
-    """The five services with what observes them, once all of it is ready."""
-    stack = Stack(request.config.getoption("--observe-project"), base_url)
-    stack.wait_until_ready()
-    return stack
+    """The five services with Prometheus and the rest of compose.observe.yaml, once all of it is ready."""
+    return ready(request.config.getoption("--observe-project"), base_url)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The files in deploy/ say the same as compose.yaml, and keep to what they promise."""
 
 import re
-import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -179,7 +178,6 @@ def test_no_manifest_holds_a_secret() -> None:
         assert "Secret" not in {resource["kind"] for resource in rendered(overlay)}
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
 def test_the_unit_can_do_little_to_the_machine() -> None:
     analysed = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", f"--threshold={_EXPOSURE}", str(_UNIT)],

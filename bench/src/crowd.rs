@@ -176,7 +176,7 @@ pub(crate) async fn run(args: Args, out: &mut impl Write) -> anyhow::Result<()> 
     let since = match select(pin!(conducted), all).await {
         Either::Left((since, all)) => {
             let since = since?;
-            // Who has not received the last job by then is counted.
+            // The report counts the sockets that have not received the last job by then.
             timeout(PATIENCE, all).await.ok();
             since
         }

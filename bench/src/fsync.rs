@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::figures::{Quantiles, Times};
 
-/// What is written each time.
+/// The block that is written before each sync.
 const BLOCK: [u8; 4096] = [0x5a; 4096];
 /// The name of the temporary file.
 const FILE: &str = "bench-fsync.tmp";

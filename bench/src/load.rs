@@ -163,7 +163,7 @@ fn report(args: &Args, times: &Times, elapsed: Duration, before: Usage, after: U
     }
 }
 
-/// What has been used up to a point in time.
+/// The resources that were used until a point in time.
 #[derive(Debug, Clone, Copy)]
 struct Usage {
     server_cpu: Duration,

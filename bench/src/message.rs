@@ -51,7 +51,8 @@ impl<'a> Message<'a> {
 /// what follows may be half a megabyte of digits, and reading them takes time.
 pub(crate) fn kind(text: &str) -> Option<&str> {
     let mut kind = None;
-    // What is not read makes the parser complain, so only `kind` says whether a type was found.
+    // The parser reports an error, because the rest of the message is not read. Whether there is a type is known
+    // from `kind` alone.
     Kind(&mut kind)
         .deserialize(&mut serde_json::Deserializer::from_str(text))
         .ok();

@@ -87,7 +87,7 @@ impl Target {
     }
 }
 
-/// Who receives a job's result.
+/// The sockets that receive a job's result.
 #[derive(Debug, Clone)]
 pub(crate) enum Channel {
     /// Every socket.

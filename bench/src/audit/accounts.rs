@@ -50,7 +50,7 @@ pub enum Finding {
     Unread,
 }
 
-/// What was found, and how often.
+/// The kinds of findings, and how many there are of each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(|(finding, count)| format!("{count} {finding}")).collect::<Vec<_>>().join(", "))]
 pub struct Findings(pub BTreeMap<Finding, u64>);
@@ -441,7 +441,7 @@ impl Accounts {
         }
     }
 
-    /// What is wrong about this job's ends, if anything is.
+    /// The first finding about the ends of this job, with its details. `None` if the job ended once and right.
     fn verdict(&self, job: &Job) -> Option<(Finding, String)> {
         for client in self.audience(job) {
             let seqs = |of| {

@@ -10,7 +10,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// Something that happens to events and spans.
+/// A layer of the subscriber, which gets all events and spans.
 pub(crate) type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Starts logging. `RUST_LOG` selects what is logged; the default is `info`.
@@ -18,7 +18,7 @@ pub fn init() {
     init_with(None);
 }
 
-/// The same, with what else happens to events and spans.
+/// The same, with another layer next to the log.
 pub(crate) fn init_with(layer: Option<BoxedLayer>) {
     let selected = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
@@ -39,7 +39,7 @@ pub(crate) fn init_with(layer: Option<BoxedLayer>) {
 /// The events of what is selected, without the spans: a line of the log names its trace as a field, also if
 /// the trace is not sampled and has no span.
 fn events<S>(selected: EnvFilter) -> impl Filter<S> {
-    // Without the hint, whatever a library says at any level would be looked at and thrown away.
+    // Without the hint, the events of every level would be made, and most of them thrown away.
     selected.and(filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE))
 }
 

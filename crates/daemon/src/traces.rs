@@ -69,7 +69,7 @@ fn export(service: &'static str) -> anyhow::Result<Option<SdkTracerProvider>> {
     Ok(Some(provider))
 }
 
-/// What the environment says about this process, and a name if it says none.
+/// The description of this process in the environment, with `service` as its name if the environment has none.
 fn resource(service: &'static str) -> Resource {
     let resource = Resource::builder()
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));

@@ -9,7 +9,7 @@ use tracing::info_span;
 use crate::log::Entry;
 use crate::subjects;
 
-/// What carries the messages: the value of `messaging.system`.
+/// The system that carries the messages, the value of `messaging.system`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum System {
     Nats,
@@ -94,7 +94,7 @@ pub(crate) fn publish(
         info_span!(
             target: TARGET,
             "publish",
-            otel.name = format!("publish {}", destination.for_people()),
+            otel.name = format!("publish {}", destination.shown()),
             otel.kind = "producer",
             messaging.system = system.name(),
             messaging.operation.name = "publish",
@@ -118,7 +118,7 @@ pub(crate) fn send(system: System, entry: &Entry) -> Option<Span> {
             info_span!(
                 target: TARGET,
                 "send",
-                otel.name = format!("process {}", destination.for_people()),
+                otel.name = format!("process {}", destination.shown()),
                 otel.kind = "consumer",
                 messaging.system = system.name(),
                 messaging.operation.name = "process",
@@ -154,7 +154,7 @@ impl Destination {
         }
     }
 
-    fn for_people(&self) -> &'static str {
+    fn shown(&self) -> &'static str {
         self.name.or(self.template).unwrap_or_default()
     }
 }

@@ -9,7 +9,7 @@ pub(crate) const RESULTS: &str = "results.>";
 /// one.
 pub(crate) const PUBLIC_RESULTS: &str = "results.public";
 
-/// What the subjects of private channels have in common, for people.
+/// The template of the subjects of private channels, which is shown instead of a subject with a token.
 pub(crate) const PRIVATE_RESULTS: &str = "results.{client}";
 
 /// The subject that carries the jobs of a lane.

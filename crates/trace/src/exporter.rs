@@ -1,5 +1,5 @@
-//! How spans reach an exporter: by `tracing`, and where that would be too much or has no means, by
-//! OpenTelemetry's own interface.
+//! The connection to an exporter. Most spans are made with `tracing`. Two kinds are made with OpenTelemetry's own
+//! interface: those that `tracing` cannot make, and those of which few are sampled.
 
 use std::sync::LazyLock;
 

@@ -65,7 +65,7 @@ impl Request {
         }
     }
 
-    /// What the job has as its parent.
+    /// The parent of the job's next span.
     #[must_use]
     pub fn traceparent(&self) -> TraceParent {
         self.traceparent

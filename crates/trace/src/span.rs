@@ -55,7 +55,7 @@ impl Span {
         })
     }
 
-    /// What the messages and spans that this work leads to have as their parent.
+    /// The parent of the spans and messages that this work leads to.
     #[must_use]
     pub fn traceparent(&self) -> TraceParent {
         self.traceparent

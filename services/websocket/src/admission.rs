@@ -43,7 +43,7 @@ pub(crate) struct Admission {
     _permit: OwnedSemaphorePermit,
 }
 
-/// What there is to record about a message, from when it is taken from the log until it is sent.
+/// The records that are made once a message has been sent, begun when it is taken from the log.
 #[derive(Debug, Default)]
 pub(crate) struct Sending {
     /// The span of sending it, if its trace is sampled.
@@ -114,7 +114,7 @@ impl Admission {
         }
     }
 
-    /// What there is to record about sending `item`.
+    /// The records of sending `item`, which [`delivered`](Self::delivered) completes.
     pub(crate) fn sending(&self, item: &Item) -> Sending {
         match item {
             Item::Entry(entry) => Sending {

@@ -19,7 +19,7 @@ pub(crate) struct Outgoing {
     is_continued: bool,
     /// How many bytes were taken since a ping was due.
     since_ping: usize,
-    /// What there is to record about the message.
+    /// The records of sending the message.
     sending: Sending,
     /// The same of the messages that were taken whole and are not written yet.
     taken: Vec<Sending>,
@@ -34,7 +34,7 @@ impl Outgoing {
         self.sending = sending;
     }
 
-    /// What to record about the messages that were taken whole, once all frames are written.
+    /// The same of the messages that were taken whole, until all frames are written.
     pub(crate) fn written(&mut self) -> Vec<Sending> {
         mem::take(&mut self.taken)
     }

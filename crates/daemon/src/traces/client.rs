@@ -1,4 +1,4 @@
-//! What the exporter sends its requests with. It blocks, as the exporter has a thread of its own.
+//! The HTTP client of the exporter. It blocks, because the exporter has a thread of its own.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use ureq::Agent;
 /// The longest answer that is read, in bytes.
 const ANSWER_LIMIT: u64 = 64 * 1024;
 
-/// An HTTP client.
+/// A client that waits in the thread of its caller.
 #[derive(Debug)]
 pub(super) struct Client(Agent);
 

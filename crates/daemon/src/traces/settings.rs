@@ -53,7 +53,7 @@ impl Settings {
         };
         let named = |name: &str| value(name).map(|value| (value, name.to_owned()));
 
-        // Without a place to export to, nobody means this program by the other variables.
+        // Without an endpoint, the other variables are probably meant for other programs.
         let Some((url, name)) = first("ENDPOINT") else {
             return Ok(None);
         };
