@@ -71,24 +71,24 @@ COPY --from=skeleton /src ./
 RUN cargo build --release --locked --package calculator --package websocket --package web \
     && cargo clean --release --workspace
 
-# The libraries are compiled here, and the services, still empty, are removed again. Each of the
-# stages below adds the code of one service, so a change to one service compiles nothing else.
+# The libraries are compiled here, and the services, still empty, are removed again, so a change to a
+# service compiles no library.
 FROM dependencies AS libraries
 COPY crates crates
 RUN cargo build --release --locked --package calculator --package websocket --package web \
     && cargo clean --release --package calculator --package websocket --package web
 
-FROM libraries AS calculator-build
+# The code of the services in one place, so that one COPY takes it: the legacy builder fails at a COPY
+# after one that changed nothing.
+FROM scratch AS services-code
 COPY services/calculator services/calculator
-RUN cargo build --release --locked --package calculator --package websocket --package web
-
-FROM libraries AS websocket-build
 COPY services/websocket services/websocket
-RUN cargo build --release --locked --package calculator --package websocket --package web
-
-# Its manifest is here already, and the legacy builder fails at a COPY after one that changed nothing.
-FROM libraries AS web-build
+COPY services/web/Cargo.toml services/web/Cargo.toml
 COPY services/web/src services/web/src
+
+# One call compiles all three, since it keeps every core busy.
+FROM libraries AS services
+COPY --from=services-code services services
 RUN cargo build --release --locked --package calculator --package websocket --package web
 
 # The base of calculator and websocket. 65532 is the user of every service but nginx. A new volume
@@ -98,11 +98,11 @@ RUN install --directory --owner 65532 --group 65532 --mode 0700 /run/credentials
 USER 65532:65532
 
 FROM service AS calculator
-COPY --from=calculator-build /src/target/release/calculator /usr/local/bin/calculator
+COPY --from=services /src/target/release/calculator /usr/local/bin/calculator
 ENTRYPOINT ["calculator"]
 
 FROM service AS websocket
-COPY --from=websocket-build /src/target/release/websocket /usr/local/bin/websocket
+COPY --from=services /src/target/release/websocket /usr/local/bin/websocket
 EXPOSE 8000
 ENTRYPOINT ["websocket"]
 
@@ -112,7 +112,7 @@ COPY services/web/requirements.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --requirement /tmp/requirements.txt
 COPY services/web/healthcheck.py /usr/local/bin/healthcheck.py
 COPY services/web/python /opt/web
-COPY --from=web-build /src/target/release/lib_web.so /opt/web/web/_web.abi3.so
+COPY --from=services /src/target/release/lib_web.so /opt/web/web/_web.abi3.so
 # The file system is read-only when the service runs, so Python could not keep what it compiles.
 RUN python -m compileall -q /opt/web
 ENV PYTHONPATH=/opt/web

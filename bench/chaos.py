@@ -6,7 +6,6 @@ import os
 import queue
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from typing import IO, Any, Self, cast
 from bench import faults_page, measure
 from bench.faults import CALM_S, Container, Fault, Kind, containers, nodes_of, schedule
 from bench.faults_page import CrowdReport, FaultRun, Head, Injected, Report
-from bench.systems import Project, Unavailable, compose_is_ready
+from bench.systems import Project, Unavailable, compose_is_ready, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
@@ -151,13 +150,6 @@ def running(project: str | None, url: str | None) -> Iterator[tuple[str, str]]:
         say("starting the services")
         five.run("up")
         yield five.name, f"http://{address}"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def disturbed(seed: int, args: argparse.Namespace, project: str, url: str) -> FaultRun:

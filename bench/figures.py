@@ -106,10 +106,18 @@ class PlainPair(TypedDict):
     plain: Load
 
 
+class BinaryPair(TypedDict):
+    """One load of the standalone binary, on disk, and one of the plain system."""
+
+    binary: Load
+    plain: Load
+
+
 class Services(TypedDict):
     alone: Alone
     one: list[PlainPair]
     many: list[PlainPair]
+    binary_many: list[BinaryPair]
     many_private: Load
     large: Large
     large_with_small_jobs: Large
@@ -169,7 +177,7 @@ class Traced(TypedDict):
 
 
 class Figures(TypedDict, total=False):
-    """Everything that one run has measured. Parts that were not asked for are missing."""
+    """Everything that one run has measured. Parts that were not asked for, or that failed, are missing."""
 
     date: str
     quick: bool
@@ -181,3 +189,4 @@ class Figures(TypedDict, total=False):
     arithmetic: Arithmetic
     comparisons: list[Comparison]
     traced: Traced
+    scraped: list[Comparison]

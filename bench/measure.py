@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,10 @@ from bench.systems import (
     binary,
     compose_is_ready,
     docker_disk,
+    free_port,
     receiver,
     say,
+    scraper,
 )
 
 T = TypeVar("T")
@@ -42,7 +44,8 @@ class Mode:
     arguments: tuple[str, ...] = ()
 
 
-MODES = (Mode("in memory", ("--in-memory",)), Mode("on disk", ("--data", "{data}")))
+ON_DISK = Mode("on disk", ("--data", "{data}"))
+MODES = (Mode("in memory", ("--in-memory",)), ON_DISK)
 
 
 @dataclass(frozen=True)
@@ -209,8 +212,10 @@ def _loads(driver: Driver, running: Running, size: Size) -> tuple[figures.Load, 
     )
 
 
-def services(driver: Driver, root: Path, alone: figures.Alone, size: Size) -> figures.Services | None:
-    """The five services of the tree in `root`, in pairs with the plain system. None without a Docker engine."""
+def services(driver: Driver, root: Path, path: Path, alone: figures.Alone, size: Size) -> figures.Services | None:
+    """The five services of the tree in `root` and the binary in `path`, in pairs with the plain system. None without a
+    Docker engine.
+    """
     if not compose_is_ready(root):
         say("the five services are not measured: no Docker engine answers")
         return None
@@ -239,6 +244,12 @@ def services(driver: Driver, root: Path, alone: figures.Alone, size: Size) -> fi
 
         one = pairs(1, size.services_one_jobs)
         many = pairs(IN_FLIGHT, size.services_many_jobs)
+        with binary(path, ON_DISK.arguments) as running:
+            binary_many = in_turn(
+                lambda: driver.load(running.url, IN_FLIGHT, "--jobs", str(size.many_jobs)),
+                lambda: driver.load(plain_url, IN_FLIGHT, "--jobs", str(size.services_many_jobs)),
+                size.pairs,
+            )
         plain.stop()
         private = ("--sockets", f"private={IN_FLIGHT}", "--seconds", str(size.services_private_s))
         many_private = driver.load(url, IN_FLIGHT, *private, *server)
@@ -249,6 +260,7 @@ def services(driver: Driver, root: Path, alone: figures.Alone, size: Size) -> fi
             "alone": alone,
             "one": one,
             "many": many,
+            "binary_many": [{"binary": load, "plain": plain_load} for load, plain_load in binary_many],
             "many_private": many_private,
             "large": large,
             "large_with_small_jobs": large_with_small_jobs,
@@ -263,7 +275,7 @@ def scaling(driver: Driver, root: Path, size: Size) -> figures.Scaling | None:
         say("nothing is scaled: no Docker engine answers")
         return None
     scaled = _scaled(driver, FiveServices(root), SCALES, size)
-    copies = _scaled(driver, FiveServices(root, cluster=True), COPIES, size)
+    copies = _copied(driver, FiveServices(root, cluster=True), size)
     one, three = (
         [round["many"]["jobs_per_second"] for round in rounds] for rounds in (copies[scale] for scale in COPIES)
     )
@@ -283,19 +295,34 @@ def _scaled(
 ) -> dict[Scale, list[figures.Scaled]]:
     """What each scale does, in several rounds."""
     measured: dict[Scale, list[figures.Scaled]] = {scale: [] for scale in scales}
-    server = _disk_options()
     with five.project.removed_afterwards():
         for scale in list(scales) * size.rounds:
-            say(scale.label)
-            url = five.up(*scale.arguments, **dict(scale.environment))
-            one = driver.load(url, 1, "--jobs", str(size.services_one_jobs), *server)
-            before = five.cpu_us()
-            many = driver.load(url, IN_FLIGHT, "--jobs", str(size.services_many_jobs), *server)
-            after = five.cpu_us()
-            jobs = many["warm_up_jobs"] + many["jobs"]
-            cpu_us = {name: (after[name] - before[name]) / jobs for name in after}
-            measured[scale].append({"label": scale.label, "one": one, "many": many, "cpu_us_per_job": cpu_us})
+            measured[scale].append(_at_scale(driver, five, scale, size))
     return measured
+
+
+def _copied(driver: Driver, cluster: FiveServices, size: Size) -> dict[Scale, list[figures.Scaled]]:
+    """What the cluster does with each number of copies, in several rounds. Each time it begins with empty volumes,
+    since a stream is out of reach for a while when its copies become more or fewer.
+    """
+    measured: dict[Scale, list[figures.Scaled]] = {scale: [] for scale in COPIES}
+    for scale in list(COPIES) * size.rounds:
+        with cluster.project.removed_afterwards():
+            measured[scale].append(_at_scale(driver, cluster, scale, size))
+    return measured
+
+
+def _at_scale(driver: Driver, five: FiveServices, scale: Scale, size: Size) -> figures.Scaled:
+    say(scale.label)
+    server = _disk_options()
+    url = five.up(*scale.arguments, **dict(scale.environment))
+    one = driver.load(url, 1, "--jobs", str(size.services_one_jobs), *server)
+    before = five.cpu_us()
+    many = driver.load(url, IN_FLIGHT, "--jobs", str(size.services_many_jobs), *server)
+    after = five.cpu_us()
+    jobs = many["warm_up_jobs"] + many["jobs"]
+    cpu_us = {name: (after[name] - before[name]) / jobs for name in after}
+    return {"label": scale.label, "one": one, "many": many, "cpu_us_per_job": cpu_us}
 
 
 def _disk_options() -> tuple[str | Path, ...]:
@@ -335,10 +362,18 @@ class Variant:
     # Instead of those of each mode.
     arguments: Sequence[str] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    # Whether its metrics are read every second.
+    scraped: bool = False
 
     @contextmanager
     def running(self, mode: Mode) -> Iterator[Running]:
-        with binary(self.path, self.arguments_in(mode), self.environment) as running:
+        environment = dict(self.environment)
+        scraping: AbstractContextManager[None] = nullcontext()
+        if self.scraped:
+            address = f"127.0.0.1:{free_port()}"
+            environment["METRICS_LISTEN"] = address
+            scraping = scraper(f"http://{address}/metrics")
+        with binary(self.path, self.arguments_in(mode), environment) as running, scraping:
             yield running
 
     def arguments_in(self, mode: Mode) -> Sequence[str]:
@@ -355,6 +390,11 @@ def compare_traced(driver: Driver, root: Path, path: Path, share: float, size: S
         }
         traced = Variant(path, environment=environment)
         return {"share": share, "comparisons": compare_binaries(driver, traced, Variant(path), size)}
+
+
+def compare_scraped(driver: Driver, path: Path, size: Size) -> list[figures.Comparison]:
+    """Compares the binary in `path` whose metrics are read every second with one that has none."""
+    return compare_binaries(driver, Variant(path, scraped=True), Variant(path), size)
 
 
 def compare_binaries(driver: Driver, ours: Variant, theirs: Variant, size: Size) -> list[figures.Comparison]:

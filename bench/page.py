@@ -65,6 +65,8 @@ def render(figures: Figures) -> str:
         sections.append(comparisons(figures["comparisons"]))
     if "traced" in figures:
         sections.append(traced(figures["traced"]))
+    if "scraped" in figures:
+        sections.append(scraped(figures["scraped"]))
     return "\n\n".join(sections) + "\n"
 
 
@@ -163,6 +165,9 @@ def services(measured: Services | None) -> str:
     one, many, alone = measured["one"], measured["many"], measured["alone"]
     one_ratios = [pair["services"]["p50_us"] / pair["plain"]["p50_us"] for pair in one]
     many_ratios = [pair["services"]["jobs_per_second"] / pair["plain"]["jobs_per_second"] for pair in many]
+    binary_ratios = [
+        pair["binary"]["jobs_per_second"] / pair["plain"]["jobs_per_second"] for pair in measured["binary_many"]
+    ]
     middle_one, middle_many = one[middle(one_ratios)], many[middle(many_ratios)]
     loads = [
         *pair_rows("1 in flight", middle_one),
@@ -183,7 +188,8 @@ def services(measured: Services | None) -> str:
         f"and a calculator and a socket server in Python, behind the same nginx, with nothing on disk. With 1 in "
         f"flight, the median of the five services is {spread(one_ratios)} times that of the plain system; with 64 in "
         f"flight, they do {spread(many_ratios)} times as many jobs per second. These are the middle ratio and the "
-        f"extremes of {len(one)} pairs of loads, made in turn. The rows are those of the middle pair."
+        f"extremes of {len(one)} pairs of loads, made in turn. The rows are those of the middle pair. In further pairs, "
+        f"with 64 in flight, the binary on disk does {spread(binary_ratios)} times as many as the plain system."
     )
     cpu = paragraph(
         f"CPU time per job: with 1 in flight {cpu_of(middle_one)}; with 64 in flight {cpu_of(middle_many)}. It "
@@ -289,6 +295,14 @@ def traced(measured: Traced) -> str:
 The receiver of the traces shares the machine with what is measured.
 
 {compared(measured["comparisons"], f"{measured['share']:.2%} of all traces exported", "none", "traced / not")}"""
+
+
+def scraped(measured: Sequence[Comparison]) -> str:
+    return f"""## With and without metrics
+
+The metrics are read every second.
+
+{compared(measured, "with metrics", "none", "with / without")}"""
 
 
 def compared(measured: Sequence[Comparison], ours_head: str, theirs_head: str, ratio_head: str) -> str:

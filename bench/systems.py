@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -10,14 +11,18 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
+import httpx
+
 _IS_UP = "fibwire is up: "
 _STOP_S = 10
+_SCRAPE_EVERY_S = 1
 
 
 def say(message: str) -> None:
@@ -84,6 +89,34 @@ def _address(log: IO[str], path: Path) -> str:
             return line.removeprefix(_IS_UP).strip()
         before.append(line)
     raise Unavailable(f"{path} ended before it was up; it said: {''.join(before).strip()}")
+
+
+def free_port() -> int:
+    """A port of this machine at which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def scraper(url: str) -> Iterator[None]:
+    """Reads the metrics at `url` every second, as Prometheus would."""
+    stopped = threading.Event()
+
+    def scrape() -> None:
+        with httpx.Client(trust_env=False) as client:
+            while not stopped.wait(_SCRAPE_EVERY_S):
+                client.get(url).raise_for_status()
+
+    with ThreadPoolExecutor() as executor:
+        scraping = executor.submit(scrape)
+        try:
+            yield
+        finally:
+            stopped.set()
+        # A scrape that failed fails the measurement.
+        scraping.result()
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Starting a binary: a script stands for it, so that it can also fail."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
-from bench.systems import Unavailable, binary, receiver
+from bench.systems import Unavailable, binary, receiver, scraper
 
 
 def script(directory: Path, commands: str) -> Path:
@@ -54,3 +56,27 @@ def test_a_binary_that_does_not_start_is_quoted(tmp_path: Path) -> None:
     path = script(tmp_path, "echo 'error: unexpected argument' >&2; exit 2")
     with pytest.raises(Unavailable, match="error: unexpected argument"), binary(path):
         pass
+
+
+def test_a_scraper_reads_the_metrics_until_it_is_left_and_tells_if_it_could_not() -> None:
+    read = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            read.set()
+            self.send_response(200 if self.path == "/metrics" else 404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}"
+            with scraper(f"{address}/metrics"):
+                assert read.wait(timeout=10)
+            read.clear()
+            with pytest.raises(httpx.HTTPStatusError), scraper(f"{address}/elsewhere"):
+                assert read.wait(timeout=10)
+        finally:
+            server.shutdown()

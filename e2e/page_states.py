@@ -63,6 +63,14 @@ def without_scripts(page: Page) -> None:
     page.goto("/")
 
 
+def accepted(page: Page) -> None:
+    """The answer to a form that the browser sends by itself, as it does where JavaScript is off."""
+    empty(page)
+    page.locator("#n").fill("100")
+    page.locator("#ask").evaluate("form => form.submit()")
+    expect(page.get_by_role("heading", level=2)).to_have_text("F(100) is queued")
+
+
 def under_way(page: Page) -> None:
     """A long job that is being computed, one that is queued, and one that is sent again in a while."""
     fake = FakeServer(page)
@@ -98,5 +106,5 @@ def _unavailable(route: Route) -> None:
 
 
 # The states that the real system brings about, and those that need injected answers.
-REAL: list[State] = [empty, refusal, results, long_result, broadcast]
+REAL: list[State] = [empty, refusal, results, long_result, broadcast, accepted]
 INJECTED: list[State] = [under_way, trouble]

@@ -124,6 +124,19 @@ def test_the_legs_are_as_long_as_they_took(fake: FakeServer) -> None:
 
 
 @pytest.mark.injected
+def test_the_steps_at_the_ends_of_a_short_leg_stay_apart(fake: FakeServer) -> None:
+    id = fake.ask(10)
+    fake.push("result", 1, id=id, n=10, digits=2, value="55", timings={"queued": 1, "computed": 6_000_000})
+    journey = card(fake.page, 10).locator(".journey")
+    expect(journey.locator("summary")).to_have_text(re.compile("Journey, "))
+    step = journey.locator(".lane [data-leg=queue]").evaluate(
+        "leg => parseFloat(getComputedStyle(leg, '::after').width)"
+    )
+    drawn = lengths(journey)
+    assert min(drawn[leg] for leg in ("post", "wait", "queue", "compute")) >= step > 0, drawn
+
+
+@pytest.mark.injected
 def test_what_the_server_measured_is_drawn_between_posting_and_receiving(fake: FakeServer) -> None:
     id = fake.ask(10)
     fake.push("result", 1, id=id, n=10, digits=2, value="55", timings={"queued": 1_000, "computed": 1})

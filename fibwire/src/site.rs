@@ -96,7 +96,7 @@ async fn fib(State(site): State<Arc<Site>>, headers: HeaderMap, body: Body) -> R
         Ok(submission) => {
             let job = submission.into_job(JobContext::now(traceparent));
             let outcome = site.submitter.submit(&job).await;
-            protocol::Response::to_submission(&job, outcome)
+            protocol::Response::to_submission(&job, outcome, text(&headers, &header::ACCEPT))
         }
         Err(problem) => problem.into(),
     };
@@ -111,10 +111,12 @@ async fn fib(State(site): State<Arc<Site>>, headers: HeaderMap, body: Body) -> R
 async fn parse(rules: &Rules, headers: &HeaderMap, body: Body) -> Result<Submission, Problem> {
     rules.origins.check(&Source::of(headers))?;
     let body = daemon::read_body(body, BODY_LIMIT).await?;
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    Submission::parse(content_type, &body, rules.max_n)
+    Submission::parse(text(headers, &header::CONTENT_TYPE), &body, rules.max_n)
+}
+
+/// The value of a header, if there is one and it is ASCII.
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// The trace that a request belongs to. A header that comes twice is ignored.

@@ -123,7 +123,7 @@ async fn submit(State(submitter): State<Submitter>, headers: HeaderMap, body: By
         .expect("a valid submission")
         .into_job(JobContext::now(TraceParent::random()));
     let outcome = submitter.submit(&job).await;
-    daemon::response(protocol::Response::to_submission(&job, outcome))
+    daemon::response(protocol::Response::to_submission(&job, outcome, None))
 }
 
 /// What a fake server does wrong with one of its jobs.

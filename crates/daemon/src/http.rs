@@ -1,6 +1,11 @@
 //! Serving HTTP within limits.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use axum::{
@@ -53,10 +58,21 @@ const REFUSAL_RETRY_AFTER_S: u32 = 2;
 /// Serves `router` until `shutdown`. At most `max_connections` are open at a time, or as many as the
 /// system allows files. Further ones get 503 and are closed.
 ///
+/// The future is boxed so that the server is compiled once, with this crate, and not with each program.
+///
 /// # Errors
 ///
 /// If the listener is unusable.
-pub async fn serve(
+pub fn serve(
+    listener: TcpListener,
+    router: Router,
+    max_connections: usize,
+    shutdown: CancellationToken,
+) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> {
+    Box::pin(serve_within(listener, router, max_connections, shutdown))
+}
+
+async fn serve_within(
     listener: TcpListener,
     router: Router,
     max_connections: usize,

@@ -156,7 +156,7 @@ fn check_id(id: &str) -> Result<Uuid, Problem> {
 
 fn wrong_n(max_n: MaxN) -> Problem {
     wrong(format!(
-        "Send n as a whole number from 0 to {max_n}, in digits only."
+        "n must be a whole number from 0 to {max_n}, in digits only."
     ))
 }
 

@@ -108,10 +108,10 @@ impl Submissions {
         py.detach(|| self.traces.flush());
     }
 
-    /// Checks a `POST /fib` and submits its job. The headers say what the body is and which page sent it.
-    /// The job belongs to the trace that `traceparent` names, or else to a new one. Answers within 2
+    /// Checks a `POST /fib` and submits its job. The headers say what the body is, which answer its
+    /// sender can show, and which page sent it. The job belongs to the trace that `traceparent` names, or else to a new one. Answers within 2
     /// seconds. Other Python threads run meanwhile.
-    #[pyo3(signature = (body, *, content_type, host, origin, sec_fetch_site, traceparent))]
+    #[pyo3(signature = (body, *, content_type, accept, host, origin, sec_fetch_site, traceparent))]
     #[allow(
         clippy::too_many_arguments,
         reason = "they are keyword arguments to Python"
@@ -121,6 +121,7 @@ impl Submissions {
         py: Python<'py>,
         body: &[u8],
         content_type: Option<&str>,
+        accept: Option<&str>,
         host: Option<&str>,
         origin: Option<&str>,
         sec_fetch_site: Option<&str>,
@@ -139,7 +140,7 @@ impl Submissions {
                 Ok(submission) => {
                     let job = submission.into_job(JobContext::now(traceparent));
                     let outcome = self.runtime.block_on(self.submitter.submit(&job));
-                    Response::to_submission(&job, outcome)
+                    Response::to_submission(&job, outcome, accept)
                 }
                 Err(problem) => problem.into(),
             };

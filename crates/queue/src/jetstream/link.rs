@@ -1,6 +1,6 @@
 //! The connection to the NATS server, and whether it is up.
 
-use std::{convert::Infallible, fmt, time::Duration};
+use std::{convert::Infallible, fmt, pin::Pin, time::Duration};
 
 use async_nats::{Auth, AuthError, Client, ConnectError, ConnectOptions, Event};
 use prometheus_client::{
@@ -11,7 +11,7 @@ use prometheus_client::{
 use tokio::{sync::watch, time::Instant};
 
 use super::options::JetStreamOptions;
-use crate::{backoff, metrics};
+use crate::{Driver, backoff, metrics};
 
 /// How often an idle connection is checked. It is closed after two missed answers.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -38,7 +38,16 @@ pub(super) fn check_server(client: &Client) -> Result<(), ServerTooOld> {
 }
 
 /// Connects as `user` in the background, and again whenever the connection is lost.
-pub(super) async fn connect(
+///
+/// The future is boxed so that the client of NATS is compiled once, with this crate, and not with each program.
+pub(super) fn connect<'a>(
+    options: &'a JetStreamOptions,
+    user: &'a str,
+) -> Pin<Box<dyn Future<Output = Result<(Client, Link), ConnectError>> + Send + 'a>> {
+    Box::pin(connect_as(options, user))
+}
+
+async fn connect_as(
     options: &JetStreamOptions,
     user: &str,
 ) -> Result<(Client, Link), ConnectError> {
@@ -143,8 +152,13 @@ impl Link {
         Connection { state, number }
     }
 
+    /// A driver that only says whether there is a connection.
+    pub(super) fn driver(self) -> Driver {
+        Driver::new(async move |ready| self.follow(&ready).await)
+    }
+
     /// Says through `ready` whether there is a connection, forever.
-    pub(super) async fn follow(&self, ready: &watch::Sender<bool>) -> Infallible {
+    async fn follow(&self, ready: &watch::Sender<bool>) -> Infallible {
         loop {
             let connection = self.connected().await;
             ready.send_replace(true);

@@ -85,14 +85,18 @@ pub(crate) async fn read(
     };
     let connections = Connections::of([feed.link.clone(), results.link.clone()]);
     let log = Log::with_history(System::Nats, Retention::TAIL, Arc::new(results));
-    let followed = log.clone();
-    let driver = Driver::new(async move |ready| {
-        tokio::select! {
-            never = feed.run(&followed, &ready) => never,
-            never = followed.expire() => never,
-        }
-    });
+    let driver = driver(feed, log.clone());
     Ok((log, connections, driver))
+}
+
+/// A driver that feeds the log and removes from it what is too old.
+fn driver(feed: Feed, log: Log) -> Driver {
+    Driver::new(async move |ready| {
+        tokio::select! {
+            never = feed.run(&log, &ready) => never,
+            never = log.expire() => never,
+        }
+    })
 }
 
 /// The stream behind a log, for what the tail no longer holds.

@@ -41,10 +41,7 @@ impl Submitter {
         options: &JetStreamOptions,
     ) -> Result<(Self, Driver), async_nats::ConnectError> {
         let (client, link) = link::connect(options, "web").await?;
-        let driver = Driver::new({
-            let link = link.clone();
-            async move |ready| link.follow(&ready).await
-        });
+        let driver = link.clone().driver();
         let submitter = Self {
             publisher: Publisher::new(client, link),
             silent: AtomicBool::new(false),

@@ -143,9 +143,13 @@ impl Worker {
             ack_wait: options.ack_wait,
             malformed,
         };
-        let driven = worker.clone();
-        let driver = Driver::new(async move |ready| driven.drive(&ready).await);
+        let driver = worker.clone().driver();
         Ok((worker, driver))
+    }
+
+    /// A driver that declares what the role needs, and sweeps.
+    fn driver(self) -> Driver {
+        Driver::new(async move |ready| self.drive(&ready).await)
     }
 
     pub(crate) fn connections(&self) -> Connections {

@@ -29,6 +29,7 @@ def create_app() -> Flask:
         status, headers, body = submissions.submit(
             request.get_data(),
             content_type=request.content_type,
+            accept=sent.get("Accept"),
             host=sent.get("Host"),
             origin=sent.get("Origin"),
             sec_fetch_site=sent.get("Sec-Fetch-Site"),

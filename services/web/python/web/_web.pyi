@@ -20,6 +20,7 @@ class Submissions:
         body: bytes,
         *,
         content_type: str | None,
+        accept: str | None,
         host: str | None,
         origin: str | None,
         sec_fetch_site: str | None,
