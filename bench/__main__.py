@@ -69,7 +69,7 @@ def main() -> None:
     if with_itself and (args.only or args.against or (args.scraped and args.traced is not None)):
         parser.error("--traced and --scraped each compare the binary with itself, and nothing else is measured")
 
-    # So that what was started is stopped when this is told to end.
+    # So that SIGTERM also stops the systems that were started.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         figures, failed = measured(args)
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def measured(args: argparse.Namespace) -> tuple[Figures, list[str]]:
-    """What was measured, and the names of the parts that failed."""
+    """The figures that were measured, and the names of the parts that failed."""
     load_average = os.getloadavg()[0]
     size = measure.QUICK if args.quick else measure.FULL
     build()

@@ -95,7 +95,7 @@ def main() -> None:
     load_average = os.getloadavg()[0]
     first_seed = secrets.randbelow(10**6) if args.seed is None else args.seed
 
-    # So that what was started is stopped when this is told to end.
+    # So that SIGTERM also stops the systems that were started.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         build()
@@ -141,7 +141,7 @@ def running(project: str | None, url: str | None) -> Iterator[tuple[str, str]]:
         return
     if not compose_is_ready(ROOT):
         raise Unavailable("no Docker engine answers")
-    # A port that Docker chooses would be another one after a restart.
+    # If Docker chose the port, it would choose a different one after a restart.
     address = f"127.0.0.1:{free_port()}"
     limits = ("POST_RATE", "POST_BURST", "REQUESTS_PER_ADDRESS", "SOCKETS_PER_ADDRESS")
     environment = {"LISTEN": address, "SYNC_INTERVAL": "always", **dict.fromkeys(limits, "30000")}
@@ -372,7 +372,7 @@ def longest_pause(report: Report, began_s: float, until_s: float) -> float:
 
 
 def problems(run: FaultRun) -> list[str]:
-    """What must not happen and did."""
+    """The failures that a run found."""
     found = [f"{count} {finding}" for finding, count in run["report"]["findings"].items()]
     nodes = nodes_of(run["containers"])
     if crowd := run["crowd"]:
@@ -395,7 +395,7 @@ def problems(run: FaultRun) -> list[str]:
 
 
 def came_back_together(done: Injected) -> list[str]:
-    """Whether the sockets of a websocket process that was told to end came back too many at a time."""
+    """Whether too many clients of a websocket process that was shut down came back at a time."""
     told_to_end = done["kind"] == Kind.RESTART and all(name.startswith("websocket") for name in done["containers"])
     count, most = done["reopened"] or 0, done["most_reopened"] or 0
     if not told_to_end or count < SPREAD_SOCKETS or most <= PEAK_LIMIT * count / DRAIN_S:

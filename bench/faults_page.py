@@ -24,7 +24,7 @@ class Pause(TypedDict):
 
 
 class Report(TypedDict):
-    """What `bench audit` prints, as far as it is used."""
+    """The part of the output of `bench audit` that is used."""
 
     jobs: int
     long_jobs: int
@@ -51,7 +51,7 @@ class Report(TypedDict):
 
 
 class CrowdReport(TypedDict):
-    """What `bench crowd` prints."""
+    """The output of `bench crowd`."""
 
     sockets: int
     ends: int
@@ -267,7 +267,7 @@ def recovery(runs: Sequence[FaultRun]) -> str:
 
 
 def crowds(runs: Sequence[FaultRun]) -> str:
-    """What became of the sockets that only listen, if there were any."""
+    """The fate of the sockets that only listen, if there were any."""
     told = [
         f"With seed {run['seed']}, {crowd['sockets']} further sockets stayed open. Together they received {crowd['ends']} "
         f"ends of jobs; {crowd['missed']} missed some, {crowd['unread']} did not come to the end, and {crowd['gaps']} were "

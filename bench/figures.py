@@ -1,4 +1,4 @@
-"""What is measured, as it is stored in docs/benchmarks.json. The units are in the names."""
+"""The figures, as they are stored in docs/benchmarks.json. The units are in the names."""
 
 from typing import TypedDict
 
@@ -14,7 +14,7 @@ class Times(TypedDict):
 
 
 class Load(Times):
-    """What `bench load` prints."""
+    """The output of `bench load`."""
 
     n: int
     in_flight: int
@@ -28,7 +28,7 @@ class Load(Times):
 
 
 class Idle(TypedDict):
-    """What `bench idle` prints."""
+    """The output of `bench idle`."""
 
     sockets: int
     opened_in_us: float
@@ -45,7 +45,7 @@ class SmallJobs(Times):
 
 
 class Large(TypedDict):
-    """What `bench large` prints."""
+    """The output of `bench large`."""
 
     n: int
     runs: int
@@ -56,7 +56,7 @@ class Large(TypedDict):
 
 
 class Fsync(Times):
-    """What `bench fsync` prints."""
+    """The output of `bench fsync`."""
 
     writes: int
 
@@ -161,7 +161,7 @@ class Arithmetic(TypedDict):
 
 
 class Comparison(TypedDict):
-    """One figure of two systems, measured in pairs: of this tree and of another one, or of two environments."""
+    """One figure of two systems, measured in pairs: of this tree and another, or of one tree in two environments."""
 
     label: str
     figure: str

@@ -1,4 +1,4 @@
-"""What is measured of each system, and how often. Nothing here is formatted; that is page.py's task."""
+"""The measurements of each system, and how often each is made. Nothing here is formatted; that is page.py's task."""
 
 import json
 import os
@@ -293,7 +293,7 @@ def scaling(driver: Driver, root: Path, size: Size) -> figures.Scaling | None:
 def _scaled(
     driver: Driver, five: FiveServices, scales: Sequence[Scale], size: Size
 ) -> dict[Scale, list[figures.Scaled]]:
-    """What each scale does, in several rounds."""
+    """Loads of each scale, in several rounds."""
     measured: dict[Scale, list[figures.Scaled]] = {scale: [] for scale in scales}
     with five.project.removed_afterwards():
         for scale in list(scales) * size.rounds:
@@ -302,7 +302,7 @@ def _scaled(
 
 
 def _copied(driver: Driver, cluster: FiveServices, size: Size) -> dict[Scale, list[figures.Scaled]]:
-    """What the cluster does with each number of copies, in several rounds. Each time it begins with empty volumes,
+    """Loads of the cluster with each number of copies, in several rounds. Each time it begins with empty volumes,
     since a stream is out of reach for a while when its copies become more or fewer.
     """
     measured: dict[Scale, list[figures.Scaled]] = {scale: [] for scale in COPIES}
@@ -331,12 +331,12 @@ def _disk_options() -> tuple[str | Path, ...]:
 
 
 def _wait_for_a_job(driver: Driver, url: str) -> None:
-    """Waits until a job comes through the plain system, which has no health checks."""
+    """Waits until the plain system, which has no health checks, does a job."""
     deadline = time.monotonic() + _PLAIN_STARTS_WITHIN_S
     command: list[str | Path] = [driver.path, "load", "--url", url, "--in-flight", "1", "--jobs", "1"]
     while subprocess.run(command, check=False, capture_output=True).returncode:
         if time.monotonic() > deadline:
-            raise Unavailable(f"no job came through the plain system within {_PLAIN_STARTS_WITHIN_S} s")
+            raise Unavailable(f"the plain system did no job within {_PLAIN_STARTS_WITHIN_S} s")
         time.sleep(1)
 
 
@@ -356,7 +356,7 @@ def in_turn(ours: Callable[[], T], theirs: Callable[[], U], pairs: int) -> list[
 
 @dataclass(frozen=True)
 class Variant:
-    """A binary that is compared with another one, or with itself in another environment."""
+    """A binary that is compared with another binary, or with itself in another environment."""
 
     path: Path
     # Instead of those of each mode.

@@ -255,7 +255,7 @@ def _docker(*arguments: str) -> str:
 
 
 class PlainSystem:
-    """What most people would write first for the same task (bench/plain)."""
+    """The system that most people would write first for the same task (bench/plain)."""
 
     def __init__(self, root: Path) -> None:
         file = root / "bench/plain/compose.yaml"

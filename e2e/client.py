@@ -33,7 +33,7 @@ _FRAME_BYTES = 2 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Job:
-    """What a 202 says."""
+    """The job that a 202 names."""
 
     id: str
     n: int

@@ -41,7 +41,7 @@ class Cluster:
         return self.node(leader)
 
     def wait_until_healed(self) -> None:
-        """Waits until every node has up-to-date copies of all streams and consumers, and a job comes through."""
+        """Waits until every node has up-to-date copies of all streams and consumers, and a job gets its result."""
         for node in map(self.node, NODES):
             eventually(partial(monitoring, node, "/healthz"), f"{node.service} having all of each stream", _HEALED_S)
         eventually(self._works, "a job coming through", _HEALED_S)

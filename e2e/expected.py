@@ -1,4 +1,4 @@
-"""What F(n) must be, computed here with Python's integers and never taken from the product."""
+"""F(n), computed here with Python's integers and never taken from the product."""
 
 import sys
 from decimal import Decimal, localcontext

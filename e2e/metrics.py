@@ -28,7 +28,7 @@ with urllib.request.urlopen(request, timeout=5) as answer:
 
 @dataclass(frozen=True)
 class Exposition:
-    """What one process shows."""
+    """The metrics of one process."""
 
     process: str
     content_type: str

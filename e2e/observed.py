@@ -1,4 +1,4 @@
-"""What deploy/observe asks Prometheus, and what a running Prometheus answers."""
+"""The queries of deploy/observe, and the answers of a running Prometheus."""
 
 import json
 import math
@@ -50,7 +50,7 @@ class Prometheus:
         return values
 
     def targets(self) -> list[dict[str, Any]]:
-        """What it scrapes."""
+        """The targets that it scrapes."""
         targets: list[dict[str, Any]] = self._get("targets", state="active")["activeTargets"]
         return targets
 
@@ -76,7 +76,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def dashboard_queries() -> list[Query]:
-    """What the dashboard asks, with Grafana's variable filled in."""
+    """The queries of the dashboard, with Grafana's variable filled in."""
     return [
         Query(f"{panel['title']} {target['refId']}", target["expr"].replace("$__rate_interval", _RATE_INTERVAL))
         for panel in dashboard()["panels"]
@@ -85,7 +85,7 @@ def dashboard_queries() -> list[Query]:
 
 
 def annotations() -> list[Query]:
-    """What the dashboard marks in its graphs."""
+    """The queries of the marks in the dashboard's graphs."""
     return [Query(annotation["name"], annotation["expr"]) for annotation in dashboard()["annotations"]["list"]]
 
 
@@ -96,7 +96,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def measured(rule: dict[str, Any]) -> Query:
-    """What a rule compares with its threshold."""
+    """The expression that a rule compares with its threshold."""
     split = re.fullmatch(r"(.+) (?:==|>|<) [\d.]+", rule["expr"], re.DOTALL)
     assert split is not None, f"{rule['alert']} compares with no number: {rule['expr']}"
     return Query(rule["alert"], split[1])

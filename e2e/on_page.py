@@ -1,4 +1,4 @@
-"""What a person does on the page, and what a test looks at there."""
+"""The steps of a person on the page, and the parts of it that tests look at."""
 
 from typing import Any
 

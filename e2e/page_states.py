@@ -21,7 +21,7 @@ def empty(page: Page) -> None:
 
 
 def refusal(page: Page) -> None:
-    """What was typed is not a number."""
+    """The answer to an input that is not a number."""
     empty(page)
     ask(page, "-3")
     expect(page.locator("#refusal")).not_to_be_empty()

@@ -1,4 +1,4 @@
-"""What Schemathesis has to be told besides docs/openapi.yaml and schemathesis.toml."""
+"""Settings of Schemathesis that docs/openapi.yaml and schemathesis.toml cannot express."""
 
 from typing import Any
 

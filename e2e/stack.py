@@ -46,7 +46,7 @@ class Stack:
         return [self.container(service) for service in SERVICES]
 
     def wait_until_ready(self) -> None:
-        """Waits until all are healthy and a job comes through: nginx may need a second to resolve a new address."""
+        """Waits until all are healthy and a job gets its result: nginx may need a second to resolve a new address."""
         for container in self.containers():
             container.wait_until_healthy()
         eventually(self._works, "a job coming through", _WORKS_S)
@@ -139,7 +139,7 @@ class Container:
 
 
 def monitoring(queue: Container, path: str) -> dict[str, Any]:
-    """What the queue, or one of its nodes, says of itself on its monitoring port."""
+    """The state of the queue, or of one of its nodes, from its monitoring port."""
     answer = queue.exec("wget", "-q", "-O", "-", f"{_MONITORING}{path}")
     assert answer.returncode == 0, answer.stderr
     said: dict[str, Any] = json.loads(answer.stdout)

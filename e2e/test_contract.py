@@ -1,4 +1,4 @@
-"""What no other test provokes of docs/openapi.yaml and docs/asyncapi.yaml, and Schemathesis on all of HTTP."""
+"""The parts of docs/openapi.yaml and docs/asyncapi.yaml that no other test provokes, and Schemathesis on all of HTTP."""
 
 import asyncio
 import json
@@ -296,7 +296,7 @@ def login_of(stack: Stack, service: str) -> Login:
 
 
 def ask_queue(login: Login, subject: str, request: dict[str, int]) -> Msg:
-    """What the queue answers to a request of one of the services."""
+    """The queue's answer to a request of one of the services."""
     # In a thread of its own, because Playwright has an event loop in this one.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, _ask_queue(login, subject, request)).result()

@@ -224,7 +224,7 @@ def settings(container: dict[str, Any], without: set[str] = frozenset()) -> dict
 
 
 def default(value: object) -> str:
-    """What a value of a compose file is if nothing is set."""
+    """A value of a compose file with its defaults filled in."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
 
 

@@ -1,4 +1,4 @@
-"""What each container may do and reach, as seen from outside."""
+"""The rights of each container and the networks that it reaches, seen from outside."""
 
 import json
 import re

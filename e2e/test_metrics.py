@@ -1,4 +1,4 @@
-"""What Prometheus sees: every agreed metric, with what was done, and nothing about who did it."""
+"""The metrics: each agreed one is there and counts the work, and none says who asked for it."""
 
 import re
 from collections.abc import Callable

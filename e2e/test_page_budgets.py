@@ -1,4 +1,4 @@
-"""What the page may cost: requests, bytes, time to paint, processor time, memory, and nothing that jumps."""
+"""The budgets of the page: requests, bytes, time to paint, processor time, memory, and nothing that jumps."""
 
 import gzip
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ _LAYOUT_SHIFT = 0.001
 
 
 def loaded(page: Page) -> list[str]:
-    """What the first load asked for, and the icon, which browsers do not count."""
+    """The requests of the first load, and the icon, which browsers do not count."""
     urls: list[str] = page.evaluate(
         """() => [
             ...performance.getEntriesByType("navigation"),

@@ -216,7 +216,7 @@ def test_parts_that_come_in_any_order_are_put_together(fake: FakeServer) -> None
 
 
 def digit_of_billion(place: int) -> str:
-    """What `_PUSH_BILLION` has at a place, counted from 1: each part repeats its index in eight digits."""
+    """The digit of `_PUSH_BILLION` at a place, counted from 1: each part repeats its index in eight digits."""
     part, offset = divmod(place - 1, PART_DIGITS)
     return f"{part:08}"[offset % 8]
 

@@ -16,7 +16,7 @@ _DURATION = r"\d[\d.]* (µs|ms|s)"
 
 
 def spans(journey: Locator, clock: str) -> list[str]:
-    """What one clock has measured, in words and without the durations."""
+    """The spans that one clock has measured, in words and without the durations."""
     texts = journey.locator(f"[data-clock={clock}] li > :first-child").all_text_contents()
     durations = journey.locator(f"[data-clock={clock}] li > :last-child").all_text_contents()
     assert all(re.fullmatch(_DURATION, duration) for duration in durations), durations

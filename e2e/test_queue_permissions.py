@@ -1,4 +1,4 @@
-"""What the queue lets the user of each service do. Each is tried with its own password, over the NATS protocol."""
+"""The permissions of each service's user on the queue, tried with its own password over the NATS protocol."""
 
 import json
 import socket

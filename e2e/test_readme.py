@@ -19,7 +19,7 @@ _ROOT = Path(__file__).parent.parent
 _README = (_ROOT / "README.md").read_text()
 _DOCUMENTS = [path for pattern in ("*.md", "docs/**/*.md") for path in sorted(_ROOT.glob(pattern))]
 
-# The address in the README. The system under test has another one.
+# The address in the README. The system under test has a different address.
 _ADDRESS = "127.0.0.1:8080"
 
 # The first build of everything, images included.

@@ -36,7 +36,7 @@ class Span:
 
 @dataclass(frozen=True)
 class TraceParent:
-    """What a client sends to have its job traced, or not, as a part of its own trace."""
+    """The header with which a client has its job traced, or not, as a part of its own trace."""
 
     trace: str
     span: str
@@ -58,7 +58,7 @@ class Receiver:
     printed: Callable[[], str]
 
     def address(self) -> str | None:
-        """Where it listens. None if it does not yet."""
+        """The address at which it listens, or None if it does not yet."""
         first, end, _ = self.printed().partition("\n")
         return first if end else None
 

@@ -28,7 +28,7 @@ def promises(text: str) -> Iterator[str]:
 
 
 def complaints(document: Path) -> Iterable[str]:
-    """What is wrong with the promises of a document."""
+    """The faults in the promises of a document."""
     for promise in promises(document.read_text(encoding="utf-8")):
         where = _cells(promise)[-1] if promise.startswith("|") else promise
         named = list(_LINK.finditer(where))

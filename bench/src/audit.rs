@@ -42,7 +42,7 @@ pub use accounts::{Finding, Findings};
 const ANSWER: Duration = Duration::from_secs(5);
 /// The pauses before a POST is tried again: the first, which doubles, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
-/// For how long an id is known after its job was accepted. After that, posting it again may be a new
+/// The time for which an id is known after its job was accepted. After that, posting it again may be a new
 /// job.
 const ID_IS_KNOWN: Duration = Duration::from_secs(100);
 /// How often to look whether all jobs have ended.
@@ -54,13 +54,13 @@ const MARK_N: u64 = 1;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where fibwire runs. Nobody else may post public jobs there.
+    /// The address of fibwire. Nobody else may post public jobs there.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Target,
     /// Decides which client posts what, and when sockets are cut.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// For how long to post.
+    /// The time for which to post.
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     seconds: NonZeroU64,
     /// How many jobs to post in a second.
@@ -85,7 +85,7 @@ pub(crate) struct Args {
     quiet: u64,
 }
 
-/// What all futures of a run share.
+/// The data that all futures of a run share.
 struct Run<'a, W> {
     args: &'a Args,
     size: Size,

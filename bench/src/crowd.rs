@@ -52,13 +52,13 @@ const N: u64 = 1;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where fibwire runs.
+    /// The address of fibwire.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Target,
     /// How many sockets to open.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     sockets: NonZeroUsize,
-    /// For how long to keep them open.
+    /// The time for which to keep them open.
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     seconds: NonZeroU64,
 }
@@ -104,7 +104,7 @@ enum End {
     Lost,
 }
 
-/// What one socket received, over all of its connections.
+/// The messages that one socket received, over all of its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Received {
     ends: u64,

@@ -5,7 +5,7 @@ use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 use anyhow::Context;
 use rustix::fs::{major, minor};
 
-/// Where a device's line of counters has the number of completed flushes, counted from 0
+/// The place of the number of completed flushes in a device's line of counters, counted from 0
 /// (Documentation/block/stat.rst in the kernel's source).
 const FLUSHES_FIELD: usize = 15;
 

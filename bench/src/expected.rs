@@ -1,4 +1,4 @@
-//! What F(n) has to be, computed independently of the code that is measured.
+//! F(n), computed independently of the code that is measured.
 
 /// The largest n whose F(n) fits into 128 bits.
 const SHORT_N: u64 = 186;

@@ -35,7 +35,7 @@ const OTHER_FILES: u64 = 64;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where fibwire runs.
+    /// The address of fibwire.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Target,
     /// How many private sockets to open.

@@ -35,7 +35,7 @@ const SMALL_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where fibwire runs.
+    /// The address of fibwire.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Target,
     /// Which Fibonacci number to request.

@@ -34,7 +34,7 @@ const READ_BUFFER: usize = 64 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where fibwire runs.
+    /// The address of fibwire.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Target,
     /// How many jobs to keep in flight.
@@ -48,7 +48,7 @@ pub(crate) struct Args {
         conflicts_with = "seconds"
     )]
     jobs: NonZeroU64,
-    /// For how long to measure, instead of a number of jobs.
+    /// The time for which to measure, instead of a number of jobs.
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<NonZeroU64>,
     /// Which Fibonacci number every job requests. Its result must fit into one message.
@@ -58,7 +58,7 @@ pub(crate) struct Args {
     /// private ones, as in `private=64`.
     #[arg(long, value_name = "SOCKETS", default_value = "one")]
     sockets: Sockets,
-    /// After how many seconds a result counts as missing.
+    /// The seconds after which a result counts as missing.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     patience: u64,
     /// A process of the server, whose CPU time per job is reported. May be repeated.

@@ -22,10 +22,10 @@ const N: u64 = 90;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where fibwire runs.
+    /// The address of fibwire.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Target,
-    /// After how many seconds to stop trying.
+    /// The seconds after which to stop trying.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     within: u64,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Args {
 pub(crate) struct Report {
     /// From the start of the command to the result.
     recovered_us: f64,
-    /// From when this client began to its 202, and to its result.
+    /// The times from this client's beginning to its 202 and to its result.
     accepted_us: f64,
     ended_us: f64,
     clients: u64,

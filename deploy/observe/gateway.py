@@ -50,7 +50,7 @@ class Metrics(ThreadingHTTPServer):
         self._jobs = jobs
 
     def targets(self) -> dict[str, list[str]]:
-        """Where the containers of each job are now. A job without any is at its name, so that it is seen as down."""
+        """The addresses of each job's containers now. A job without any is at its name, so that it is seen as down."""
         return {job: _addresses(host) or ["{}:{}".format(*host)] for job, host in self._jobs.items()}
 
 

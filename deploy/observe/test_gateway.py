@@ -16,7 +16,7 @@ _ANSWER_S = 5
 
 
 class Behind(HTTPServer):
-    """What is behind the gateway. It keeps what it was asked."""
+    """A service behind the gateway. It keeps the requests that it got."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Behind)

@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Which sockets are accepted.
     #[command(flatten)]
     websocket: websocket::Config,
-    /// Where metrics are served.
+    /// The address at which metrics are served.
     #[command(flatten)]
     metrics: daemon::metrics::Options,
 }

@@ -25,7 +25,7 @@ use rust_embed::RustEmbed;
 #[include = "static/*"]
 struct Files;
 
-/// Where the page names the largest n. Flask's template engine fills in the same placeholder.
+/// The placeholder for the largest n on the page. Flask's template engine fills in the same placeholder.
 const MAX_N_PLACEHOLDER: &str = "{{ max_n }}";
 
 /// nginx's list of the headers that every response carries.
@@ -70,7 +70,7 @@ pub(crate) fn around(
     }
 }
 
-/// What every request needs. It is shared as a whole, since each request clones it several times.
+/// The data that every request needs. It is shared as a whole, since each request clones it several times.
 struct Site {
     submitter: Submitter,
     submissions: Submissions,

@@ -24,7 +24,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_fibwire");
 /// A server on a free port, killed when it is dropped.
 struct Server {
     process: Child,
-    /// Where the server keeps its data, if it keeps any.
+    /// The directory of the server's data, if it keeps any.
     _directory: TempDir,
     /// Kept open, because the server logs to it.
     stderr: BufReader<ChildStderr>,

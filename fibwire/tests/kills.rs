@@ -25,13 +25,13 @@ use uuid::Uuid;
 const BINARY: &str = env!("CARGO_BIN_EXE_fibwire");
 /// How many kills `make test` makes.
 const KILLS: usize = 60;
-/// After how many kills the jobs are counted, and others begin.
+/// The number of kills after which the jobs are counted and new ones begin.
 const KILLS_A_ROUND: usize = 60;
 /// How long the binary runs until it is killed, at most.
 const MAX_LIFE: Duration = Duration::from_millis(600);
 /// How many clients post and listen at the same time.
 const CLIENTS: usize = 4;
-/// What they ask for: short numbers, and now and then one that comes in parts.
+/// The numbers that they ask for: short ones, and now and then one that arrives in parts.
 const SMALL_N: u64 = 3000;
 const LARGE_N: u64 = 6_000_000;
 const LARGE_SHARE: u32 = 1000;
@@ -85,7 +85,7 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// What a client knows of its jobs.
+/// A client's knowledge of its jobs.
 #[derive(Default)]
 struct Client {
     token: String,
@@ -93,7 +93,7 @@ struct Client {
     accepted: HashMap<Uuid, u64>,
 }
 
-/// What the log has about a job.
+/// The events of a job in the log.
 #[derive(Default)]
 struct Record {
     ends: Vec<Value>,

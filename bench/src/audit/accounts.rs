@@ -79,9 +79,9 @@ pub(super) struct Reading {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
-    /// What comes, as it comes.
+    /// The events that arrive, as they arrive.
     Live,
-    /// What the log holds after some time.
+    /// The events that the log holds after some time.
     Log,
 }
 
@@ -121,7 +121,7 @@ struct End {
     seq: u64,
 }
 
-/// What happened, good and bad.
+/// The outcome of a run, good and bad.
 #[derive(Debug, Default, Clone, Serialize)]
 pub(super) struct Tally {
     posts: u64,
@@ -136,7 +136,7 @@ pub(super) struct Tally {
     bytes: u64,
 }
 
-/// What became of the jobs.
+/// The outcomes of the jobs.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     jobs: usize,
@@ -151,9 +151,9 @@ pub(super) struct Report {
     examples: Vec<Example>,
     #[serde(flatten)]
     tally: Tally,
-    /// From when a POST was due to its 202.
+    /// The time from when a POST was due to its 202.
     accepted_after: Quantiles,
-    /// From when a small job's POST was due to its end.
+    /// The time from when a small job's POST was due to its end.
     ended_after: Quantiles,
     long_ended_after: Quantiles,
     slot_ms: u64,
@@ -400,7 +400,7 @@ impl Accounts {
         });
     }
 
-    /// What became of the jobs, once everything has been read.
+    /// The outcomes of the jobs, once everything has been read.
     pub(super) fn close(mut self) -> Report {
         let mut verdicts: Vec<_> = self
             .jobs

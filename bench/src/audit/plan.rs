@@ -1,4 +1,4 @@
-//! What each client does and when, decided by the seed before anything is posted.
+//! The actions of each client and their times, decided by the seed before anything is posted.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) struct Size {
     pub(super) long_every: Duration,
 }
 
-/// What one client does, in the order of time. Times count from the start.
+/// The actions of one client, in the order of time. Times count from the start.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) posts: Vec<Post>,

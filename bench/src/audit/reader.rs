@@ -34,7 +34,7 @@ pub(super) struct Reader<'a, W> {
     pub(super) accounts: &'a RefCell<Accounts>,
     /// The parts that have been read of values whose result has not.
     pub(super) pieces: HashMap<Uuid, Vec<Option<String>>>,
-    /// Where to tell that a long job is under way.
+    /// The channel over which to tell that a long job is under way.
     pub(super) out: &'a RefCell<W>,
 }
 

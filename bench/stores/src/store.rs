@@ -1,8 +1,8 @@
-//! What each store is asked to do.
+//! The operations of each store.
 
 use std::path::Path;
 
-/// What a commit contains.
+/// The contents of a commit.
 #[derive(Debug, Default)]
 pub(crate) struct Commit {
     pub(crate) jobs: Vec<(u64, Vec<u8>)>,

@@ -24,7 +24,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// What the server does wrong, with one job where it says "a job".
+/// A fault of the server, with one job where it says "a job".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     None,
@@ -79,7 +79,7 @@ const VICTIM: usize = 5;
 const LATE: usize = 20;
 /// How long a job has been ended when its 202 is sent.
 const AFTER_END: Duration = Duration::from_millis(30);
-/// After how many messages a socket is closed.
+/// The number of messages after which a socket is closed.
 const MESSAGES_PER_SOCKET: usize = 30;
 
 pub(crate) fn routes(flaw: Flaw) -> Router {

@@ -206,7 +206,7 @@ fn audit(stage: &Stage, arguments: &[&str]) -> (Value, Vec<Finding>) {
     (serde_json::from_str(report).expect("JSON"), found)
 }
 
-/// What an audit of 200 jobs of three private clients and a public one finds in a server with `flaw`.
+/// The findings of an audit, with 200 jobs of three private clients and a public one, in a server with `flaw`.
 fn found(flaw: Flaw) -> (Value, Vec<Finding>) {
     let clients = ["--private=3", "--public=1", "--long-every=60"];
     let waits = ["--patience=2", "--quiet=0"];
@@ -314,7 +314,7 @@ fn a_new_client_tells_when_a_server_answers_again() {
     assert!(bench(&["recover", "--url", "http://127.0.0.1:1", "--within=1"]).is_err());
 }
 
-/// What 20 sockets report that stayed for a second, in which 40 public jobs were posted.
+/// The report of 20 sockets that stayed for a second, in which 40 public jobs were posted.
 fn crowd(stage: &Stage) -> Value {
     /// Posts the jobs as soon as the first line is written, which tells that the sockets are open.
     struct Out<'a>(Vec<u8>, Option<&'a Stage>);

@@ -126,7 +126,7 @@ async fn submit(State(submitter): State<Submitter>, headers: HeaderMap, body: By
     daemon::response(protocol::Response::to_submission(&job, outcome, None))
 }
 
-/// What a fake server does wrong with one of its jobs.
+/// A fault of a fake server with one of its jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mischief {
     None,

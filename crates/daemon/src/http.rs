@@ -52,7 +52,7 @@ const OTHER_FILES: usize = 64;
 const MAX_REFUSALS: usize = 64;
 /// How long a client may take to read that there are too many connections.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// After how many seconds to connect again.
+/// The seconds after which to connect again.
 const REFUSAL_RETRY_AFTER_S: u32 = 2;
 
 /// Serves `router` until `shutdown`. At most `max_connections` are open at a time, or as many as the

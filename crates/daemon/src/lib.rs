@@ -1,4 +1,4 @@
-//! What every process of fibwire needs: logging, metrics, the export of traces, HTTP within limits,
+//! The common parts of every process of fibwire: logging, metrics, the export of traces, HTTP within limits,
 //! health checks, and ending when told to. It knows neither the queue nor the arithmetic.
 
 mod connection;

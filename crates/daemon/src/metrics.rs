@@ -28,7 +28,7 @@ const MAX_CONNECTIONS: usize = 8;
 /// The format that Prometheus asks for first.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Where metrics are served.
+/// The address at which metrics are served.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[group(skip)]
 pub struct Options {

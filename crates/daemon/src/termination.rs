@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-/// How long a process may take to end after SIGTERM or SIGINT: less than the promised 10 seconds,
+/// The time a process has to end after SIGTERM or SIGINT: less than the promised 10 seconds,
 /// because the last traces are exported after that.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(8);
 

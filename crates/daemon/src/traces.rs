@@ -26,7 +26,7 @@ pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
     /// Starts logging, and the export if the environment names a place. `service` is the name under which
-    /// the spans appear, unless the environment has another one.
+    /// the spans appear, unless the environment names a different one.
     ///
     /// # Errors
     ///

@@ -302,7 +302,7 @@ mod tests {
 
     const N: u64 = 123_456;
 
-    /// What to spoil in an attempt.
+    /// The part of an attempt to spoil.
     #[derive(Debug, Clone, Copy)]
     pub(super) enum Fault {
         /// A digit after the first product, in the base of this width.

@@ -151,7 +151,7 @@ impl TaskProgress<'_, '_> {
     }
 }
 
-/// What to do when a step is done. The callback runs on the caller's thread only.
+/// The action when a step is done. The callback runs on the caller's thread only.
 enum Observer<'a, 'b> {
     /// The task runs on the caller's thread: report at once.
     Report(&'a mut Report<'b>),

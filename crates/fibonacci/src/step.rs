@@ -64,7 +64,7 @@ pub(crate) fn step_on<const BOTH: bool>(
     })
 }
 
-/// What a digit of F(k+1) and one of L(k+1) carry to the digits above them.
+/// The carries of a digit of F(k+1) and of one of L(k+1) to the digits above them.
 #[derive(Debug, Clone, Copy)]
 struct Carries {
     f: i32,
@@ -87,7 +87,7 @@ fn halved(sum: i32, above: i32, base: Base) -> i32 {
     (sum >> 1) + (-(above & 1) & (base.value / 2))
 }
 
-/// What to carry from a digit whose absolute value is at most twice the base.
+/// The carry of a digit whose absolute value is at most twice the base.
 #[inline(always)]
 fn carry(digit: i32, base: Base) -> i32 {
     let half = base.value / 2;
@@ -100,7 +100,7 @@ fn carry(digit: i32, base: Base) -> i32 {
 struct Part<'a, const BOTH: bool> {
     f: &'a mut [i32],
     l: &'a mut [i32],
-    /// What the digits below this part carry into it.
+    /// The carry from the digits below this part.
     below: Carries,
     /// The sum of the two digits above this part.
     above: i32,

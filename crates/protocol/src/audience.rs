@@ -1,8 +1,8 @@
-//! Who receives the events of a job: everybody, or the one client that chose a private token.
+//! The receivers of a job's events: everybody, or the one client that chose a private token.
 
 use crate::ClientToken;
 
-/// Who receives an event.
+/// The receivers of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Audience {
     /// Every socket.

@@ -1,4 +1,4 @@
-//! What travels with a job and with each of its events, besides the payload.
+//! The data that travels with a job and with each of its events, besides the payload.
 
 use crate::{TraceParent, unix_us};
 

@@ -1,4 +1,4 @@
-//! What happens to a job, as a calculator publishes it and as a client receives it.
+//! The events of a job, as a calculator publishes them and as a client receives them.
 
 use std::fmt;
 
@@ -21,12 +21,12 @@ pub struct Event {
     pub id: Uuid,
     /// The job's n.
     pub n: u64,
-    /// What happened.
+    /// The kind of the event, with its fields.
     #[serde(flatten)]
     pub body: Body,
 }
 
-/// What happened to a job. [`Kind`] has the same variants without their fields.
+/// One of the things that can happen to a job. [`Kind`] has the same variants without their fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, EnumDiscriminants)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[strum_discriminants(

@@ -74,7 +74,7 @@ impl Job {
         }
     }
 
-    /// Who receives the events of this job.
+    /// The receivers of the job's events.
     #[must_use]
     pub fn audience(&self) -> Audience {
         self.client

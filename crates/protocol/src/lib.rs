@@ -1,4 +1,4 @@
-//! What crosses a process boundary in fibwire: types and their wire formats, but no transport.
+//! The data that crosses a process boundary in fibwire: types and their wire formats, but no transport.
 //!
 //! A [`Submission`] is the checked body of a `POST /fib`. It becomes a [`Job`], which a calculator
 //! turns into [`Event`]s for the job's [`Audience`]. A request that cannot be served is answered

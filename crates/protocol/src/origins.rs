@@ -21,7 +21,7 @@ pub struct Origins(Vec<Origin>);
 #[error("{0:?} is not an origin, which looks like https://example.org")]
 pub struct InvalidOrigin(String);
 
-/// What a request says about the page that it is from: the values of three headers. A client that is
+/// The page that a request comes from, by the values of three headers. A client that is
 /// not a browser sends neither `Origin` nor `Sec-Fetch-Site`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Source<'a> {
@@ -34,7 +34,7 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// What these headers say.
+    /// The page that these headers name.
     #[must_use]
     pub fn of(headers: &'a HeaderMap) -> Self {
         // A header that comes twice or is not text becomes a value that is never allowed.

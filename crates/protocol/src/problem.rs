@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::json;
 
-/// After how many seconds to try again if the queue did not take a job.
+/// The seconds after which to try again if the queue did not take a job.
 const QUEUE_RETRY_AFTER_S: u32 = 1;
 
 /// Why a request is refused, in the words that its sender reads.
@@ -91,7 +91,7 @@ impl Problem {
         self.status
     }
 
-    /// After how many seconds to try again, if that can help.
+    /// The seconds after which to try again, if that can help.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
         self.retry_after_s

@@ -81,7 +81,7 @@ impl TraceParent {
         bytes
     }
 
-    /// What [`to_bytes`](Self::to_bytes) wrote. `None` if it can have written no such bytes.
+    /// Reads the bytes that [`to_bytes`](Self::to_bytes) wrote. `None` if it cannot have written them.
     #[must_use]
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Option<Self> {
         let (trace_id, rest) = bytes.split_first_chunk()?;

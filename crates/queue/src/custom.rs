@@ -14,7 +14,7 @@ use crate::{
     taken::Taken,
 };
 
-/// What a submitter and a worker ask of a queue. The methods behave as those of
+/// The operations of a queue that a submitter and a worker use. The methods behave as those of
 /// [`Submitter`](crate::Submitter), [`Jobs`](crate::Jobs) and [`Worker`](crate::Worker) of the same
 /// names.
 pub trait Backend: fmt::Debug + Send + Sync {
@@ -33,7 +33,7 @@ pub trait Backend: fmt::Debug + Send + Sync {
     ) -> Answer<'a, Result<(), PublishError>>;
 }
 
-/// What acknowledges one job. The methods behave as those of [`Delivery`](crate::Delivery).
+/// Acknowledges one job. The methods behave as those of [`Delivery`](crate::Delivery).
 pub trait Acker: fmt::Debug + Send + Sync {
     /// Acknowledges the job.
     fn ack(self: Box<Self>) -> Answer<'static, ()>;
@@ -52,7 +52,7 @@ pub struct TakenJob {
     pub job: Job,
     /// How many times the job was delivered, this time included.
     pub attempt: u64,
-    /// What acknowledges the job.
+    /// The means to acknowledge the job.
     pub acker: Box<dyn Acker>,
 }
 
@@ -66,7 +66,7 @@ impl From<TakenJob> for Taken<Box<dyn Acker>> {
     }
 }
 
-/// What appends events to the log of a reader.
+/// Appends events to the log of a reader.
 #[derive(Debug, Clone)]
 pub struct Feed(Log);
 

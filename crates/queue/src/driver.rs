@@ -1,4 +1,4 @@
-//! What a role needs to have done in the background, and whether it is ready.
+//! The background work of a role, and whether the role is ready.
 
 use std::{convert::Infallible, error::Error, fmt, pin::Pin};
 

@@ -49,7 +49,7 @@ pub(crate) struct Queue {
     backing: Backing,
 }
 
-/// Where jobs and events go before they take effect.
+/// The place where jobs and events are kept before they take effect.
 #[derive(Debug, Clone)]
 enum Backing {
     Memory(Arc<Memory>),
@@ -119,7 +119,7 @@ impl Queue {
         }
     }
 
-    /// What each lane holds.
+    /// The number of jobs in each lane, and the age of the oldest.
     pub(crate) fn holding(&self) -> Arc<Lanes> {
         Arc::clone(&self.lanes)
     }

@@ -1,4 +1,4 @@
-//! What can go wrong when a job is submitted or an event is published.
+//! The errors of submitting a job and of publishing an event.
 
 use std::error::Error;
 

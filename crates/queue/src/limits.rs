@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The most jobs of one lane that wait or are worked on.
 pub(crate) const MAX_JOBS_PER_LANE: u32 = 100_000;
 
-/// After how long without a sign of life from its worker a job is delivered to another one.
+/// A job is delivered to another worker once its own has given no sign of life for this long.
 pub(crate) const ACK_WAIT: Duration = Duration::from_secs(10);
 
 /// How many signs of life a worker gives in that time, so that losing one does no harm.

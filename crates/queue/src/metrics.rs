@@ -1,4 +1,4 @@
-//! What the roles of the queue count and time. Each role always has its metrics, and the owner of the role
+//! The metrics of the queue's roles. Each role always has its metrics, and the owner of the role
 //! registers them with the registry that shows them.
 
 #[cfg(feature = "worker")]
@@ -38,7 +38,7 @@ pub fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(FIRST_BUCKET_S, 2.0, BUCKETS))
 }
 
-/// What a submitter measures.
+/// The metrics of a submitter.
 #[derive(Debug, Clone)]
 pub(crate) struct SubmitterMetrics {
     seconds: Histogram,
@@ -74,7 +74,7 @@ impl SubmitterMetrics {
     }
 }
 
-/// What a worker measures.
+/// The metrics of a worker.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerMetrics {
     store_seconds: Histogram,

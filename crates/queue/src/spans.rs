@@ -133,7 +133,7 @@ pub(crate) fn send(system: System, entry: &Entry) -> Option<Span> {
     })
 }
 
-/// Where an event is published. A private channel is named by a template, because its subject contains
+/// The place where an event is published. A private channel is named by a template, because its subject contains
 /// the token that lets whoever knows it read the channel.
 struct Destination {
     name: Option<&'static str>,

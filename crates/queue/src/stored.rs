@@ -1,4 +1,4 @@
-//! What became of a message that was sent to the queue.
+//! The outcome of sending a message to the queue.
 
 /// How the queue came to have a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

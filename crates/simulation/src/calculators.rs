@@ -16,7 +16,7 @@ use crate::{
     truth::Truth,
 };
 
-/// How long a process may take to end after it was told to.
+/// The time a process has to end after SIGTERM.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(9);
 
 const CONFIG: Config = Config {

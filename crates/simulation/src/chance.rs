@@ -7,8 +7,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// The random decisions of one actor. Each actor has its own, so that the decisions of one do not
-/// depend on when another one makes its own.
+/// The random decisions of one actor. Each actor has its own generator, so that its decisions do not
+/// depend on how many the others have made before.
 #[derive(Debug)]
 pub(crate) struct Chance(fastrand::Rng);
 

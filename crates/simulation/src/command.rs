@@ -11,7 +11,7 @@ use std::{
 
 use crate::Bug;
 
-/// After how many failed seeds to stop.
+/// The number of failed seeds after which to stop.
 const MAX_FAILURES: u64 = 10;
 
 /// Simulates fibwire, each time as a seed decides.

@@ -1,7 +1,7 @@
 //! fibwire on a simulated clock, queue and network, in one thread. A seed decides every delay, loss and
 //! crash, and the same seed gives the same trace. For tests only.
 //!
-//! What runs is what is shipped: the calculator's loop, the sockets and their routes, the embedded
+//! It runs the code that is shipped: the calculator's loop, the sockets and their routes, the embedded
 //! queue, and the log with its tail and cursors. Around it stand models: the queue's server, the
 //! network, and the clients. `Truth` sees what the queue really stored and checks what everybody else
 //! gets.
@@ -48,18 +48,18 @@ use truth::Truth;
 const SUBMIT_LIMIT: Duration = Duration::from_secs(300);
 /// How long the jobs may take to end once the faults are over.
 const SETTLE_LIMIT: Duration = Duration::from_secs(300);
-/// How long to wait for what should not come: jobs that are delivered again, and second ends. A reader
-/// that was dawdling when the faults ended, and has no place to come back to, is back by then.
+/// The wait for messages that should not come: jobs that are delivered again, and second ends. By then,
+/// a slow reader that was cut off when the faults ended, and that has no place to resume from, is back.
 const QUIET: Duration = Duration::from_secs(75);
 /// How long the readers may take to read everything once the faults are over.
 const READ_LIMIT: Duration = Duration::from_secs(120);
-/// Where the embedded log begins.
+/// The place at which the embedded log begins.
 const BEGIN: u64 = 1_000;
 
-/// What a simulation found.
+/// The findings of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// What happened, one line each. Empty if it was not recorded.
+    /// The events of the simulation, one line each. Empty if it was not recorded.
     pub trace: String,
     /// The promises that were broken.
     pub findings: Vec<String>,

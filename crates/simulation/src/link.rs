@@ -20,7 +20,7 @@ use crate::{
 
 /// How long a submitter waits for the queue.
 const SUBMIT_TIMEOUT: Duration = Duration::from_millis(1500);
-/// After how long a message that was not acknowledged is sent again.
+/// The time after which a message that was not acknowledged is sent again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often a worker gives a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(3333);

@@ -73,7 +73,7 @@ impl Machine for Simulated {
     }
 }
 
-/// What a calculator on a simulated machine finds for F(`n`). The arithmetic is not simulated, so
+/// The value of F(`n`) on a simulated machine. The arithmetic is not simulated, so
 /// numbers that the machine computes are short, except for the giant.
 pub(crate) fn value(n: u64) -> Decimal {
     static GIANT: OnceLock<Decimal> = OnceLock::new();

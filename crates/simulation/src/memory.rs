@@ -15,7 +15,7 @@ use queue::{
 
 use crate::{trace::Actor, truth::Truth};
 
-/// What an entry costs the log besides its message, in bytes.
+/// The bytes that an entry takes in the log besides its message.
 const ENTRY_OVERHEAD: usize = 240;
 
 /// The embedded queue.

@@ -1,4 +1,4 @@
-//! What a seed decides about a whole simulation.
+//! The decisions of a seed about a whole simulation.
 
 use std::{fmt, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{bug::Bug, chance::Chance};
 
-/// What a seed decides about a whole simulation.
+/// The decisions of a seed about a whole simulation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,

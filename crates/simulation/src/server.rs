@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::{bug::Bug, chance::pause_ms, trace::Actor, truth::Truth};
 
-/// After how long without a sign of life from its worker a job is delivered again.
+/// A job is delivered again after this time without a sign of life from its worker.
 const ACK_WAIT: Duration = Duration::from_secs(10);
 /// How often the server looks for such jobs.
 const LOOK_MS: u64 = 500;
@@ -159,7 +159,7 @@ impl Server {
         self.truth.wiped(last);
     }
 
-    /// Which disk the server has: a client that sees another one has to connect again.
+    /// Which disk the server has. A client that finds a different one has to connect again.
     pub(crate) fn disk(&self) -> u64 {
         self.state.lock().disk
     }
@@ -196,7 +196,7 @@ impl Server {
         }
     }
 
-    /// What the log would hold next, for a feed that does not wait for the disk.
+    /// The event that the log would hold next, for a feed that does not wait for the disk.
     fn guess(&self, audience: &Audience, event: &Event, context: JobContext) -> Stored {
         Stored {
             seq: self.state.lock().last + 1,

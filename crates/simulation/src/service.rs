@@ -32,12 +32,12 @@ use crate::{
     truth::Truth,
 };
 
-/// How long a process may take to end after it was told to.
+/// The time a process has to end after SIGTERM.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 /// The most bytes that are read from a connection at once.
 const CHUNK: usize = 2048;
 
-/// Where the events come from.
+/// The source of the events.
 #[derive(Debug, Clone)]
 pub(crate) enum Log {
     /// From the queue in the same process.

@@ -1,4 +1,4 @@
-//! What happened in a simulation, as text.
+//! The events of a simulation, as text.
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ pub(crate) enum Actor {
     Reader(u64),
 }
 
-/// What happened, in the order of time. At the same moment, actors come in the order of their names,
+/// The events of a simulation, in the order of time. At the same moment, actors come in the order of their names,
 /// because the order in which tokio wakes the readers of one channel is random and does not matter.
 #[derive(Debug)]
 pub(crate) struct Trace {

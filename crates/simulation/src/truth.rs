@@ -1,4 +1,4 @@
-//! What really happened to each job and event, and the checks against it.
+//! The true history of each job and event, and the checks against it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::{
     trace::{Actor, Trace},
 };
 
-/// What really happened. All parts of a simulation report to it, and none asks it what to do.
+/// The true history. All parts of a simulation report to it, and none asks it what to do.
 #[derive(Debug)]
 pub(crate) struct Truth {
     pub(crate) trace: Trace,
@@ -46,7 +46,7 @@ struct Logged {
 /// The id of the job that is submitted last.
 pub(crate) const SENTINEL: Uuid = Uuid::max();
 
-/// What happened to a job since the queue last lost its disk.
+/// The history of a job since the queue last lost its disk.
 #[derive(Debug, Default)]
 struct Fate {
     queued: bool,
@@ -55,7 +55,7 @@ struct Fate {
     ends: u32,
 }
 
-/// What a reader may be sent.
+/// The events that a reader may be sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscription {
     pub(crate) audiences: Vec<Audience>,

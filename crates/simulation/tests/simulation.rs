@@ -1,4 +1,4 @@
-//! What makes a simulation worth its time: it repeats itself exactly, and it finds bugs.
+//! A simulation is worth its time if it repeats itself exactly, and if it finds bugs.
 
 use simulation::{Bug, run};
 use strum::IntoEnumIterator;

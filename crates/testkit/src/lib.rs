@@ -1,4 +1,4 @@
-//! What tests need: a real nats-server for each test, and waiting for a state.
+//! Tools for tests: a real nats-server for each test, and waiting for a state.
 
 mod eventually;
 mod nats_server;

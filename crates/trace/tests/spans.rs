@@ -1,4 +1,4 @@
-//! What reaches an exporter, and what the next message names as its parent.
+//! The spans that reach an exporter, and the parent that the next message names.
 
 use std::time::{Duration, UNIX_EPOCH};
 

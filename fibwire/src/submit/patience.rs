@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest wait that the server did not ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
-/// After how many failures in a row the wait is long enough for a restart of the server.
+/// The number of failures in a row after which the wait is long enough for a restart of the server.
 const FAILURES_OF_A_RESTART: u32 = 3;
 
 /// How long to keep trying, and how long to wait in between.

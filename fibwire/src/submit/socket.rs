@@ -23,7 +23,7 @@ use super::{
 
 /// How long the server may take to accept a connection, and then to answer the upgrade.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// After how long without a frame the connection is taken for lost. The server pings more often.
+/// A connection without a frame for this long counts as lost. The server pings more often.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 type Connection = WebSocket<MaybeTlsStream<TcpStream>>;

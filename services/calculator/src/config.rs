@@ -12,7 +12,7 @@ use queue::JetStreamOptions;
     subcommand_negates_reqs = true
 )]
 pub struct Args {
-    /// What to do instead of running the daemon.
+    /// The task to do instead of running the daemon.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Address that answers health checks.
@@ -29,12 +29,12 @@ pub struct Args {
     /// How jobs are computed.
     #[command(flatten)]
     pub config: Config,
-    /// Where metrics are served.
+    /// The address at which metrics are served.
     #[command(flatten)]
     pub metrics: daemon::metrics::Options,
 }
 
-/// What the binary can do besides running the daemon.
+/// The tasks of the binary besides running the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
 pub enum Command {
     /// Ask the daemon on this machine whether it is ready.

@@ -23,9 +23,9 @@ use crate::{Config, Machine, Metrics, metrics::End};
 const MAX_ATTEMPTS: u64 = 3;
 /// Up to this n, computing a number takes less time than handing it to another thread.
 const INLINE_N: u64 = 10_000;
-/// After how long `started` is published. A quicker job has only its result.
+/// A job that takes this long is announced as `started`. A quicker job has only its result.
 const STARTED_AFTER: Duration = Duration::from_millis(50);
-/// After how long `progress` is published for the first time.
+/// The time until `progress` is published for the first time.
 const PROGRESS_AFTER: Duration = Duration::from_millis(200);
 /// The shortest time between two publications of `progress`.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);

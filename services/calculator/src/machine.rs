@@ -1,4 +1,4 @@
-//! What a calculator needs from the machine that it runs on: the time and the arithmetic.
+//! The machine that a calculator runs on: the time and the arithmetic.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! What the calculator counts and times.
+//! The metrics of the calculator.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use prometheus_client::{
 use protocol::Lane;
 use queue::metrics::{PerLane, seconds};
 
-/// What a calculator counts and times. Clones share it.
+/// The metrics of a calculator. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     small_ends: Ends,

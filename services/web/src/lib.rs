@@ -1,4 +1,4 @@
-//! What Flask's two routes need from Rust: a thin Python face over `protocol` and `queue`.
+//! The Rust side of Flask's two routes: a thin Python interface to `protocol` and `queue`.
 
 use clap::Parser;
 use http::StatusCode;

@@ -19,7 +19,7 @@ use crate::{
     request::Request,
 };
 
-/// After how many seconds to try again while the log cannot be read.
+/// The seconds after which to try again while the log cannot be read.
 const RETRY_AFTER_S: u32 = 1;
 
 /// Admits requests up to a limit.
@@ -31,7 +31,7 @@ pub(crate) struct Admissions {
     metrics: Arc<Metrics>,
 }
 
-/// What a socket or an event stream holds while it is open.
+/// The resources that a socket or an event stream holds while it is open.
 #[derive(Debug)]
 pub(crate) struct Admission {
     /// The reader's place in the log.
@@ -48,8 +48,8 @@ pub(crate) struct Admission {
 pub(crate) struct Sending {
     /// The span of sending it, if its trace is sampled.
     span: Option<Span>,
-    /// When the job was accepted that it is the end of, in microseconds since the Unix epoch, if the
-    /// reader was waiting for that.
+    /// If the message ends a job that the reader was waiting for: when that job was accepted, in
+    /// microseconds since the Unix epoch.
     awaited_since: Option<u64>,
 }
 

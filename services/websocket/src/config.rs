@@ -13,7 +13,7 @@ use queue::JetStreamOptions;
     subcommand_negates_reqs = true
 )]
 pub struct Args {
-    /// What to do instead of running the server.
+    /// The task to do instead of running the server.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Address to listen on.
@@ -30,12 +30,12 @@ pub struct Args {
     /// Which sockets are accepted.
     #[command(flatten)]
     pub config: Config,
-    /// Where metrics are served.
+    /// The address at which metrics are served.
     #[command(flatten)]
     pub metrics: daemon::metrics::Options,
 }
 
-/// What the binary can do besides running the server.
+/// The tasks of the binary besides running the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
 pub enum Command {
     /// Ask the server on this machine whether it is ready.

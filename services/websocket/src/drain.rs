@@ -113,7 +113,7 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(5);
 
-    /// After how many milliseconds each of `clients` leaves, in order.
+    /// The milliseconds after which each of `clients` leaves, in order.
     async fn leave(clients: usize) -> Vec<u128> {
         let shutdown = CancellationToken::new();
         let drain = Drain::new(WINDOW, shutdown.clone());

@@ -111,7 +111,7 @@ fn event(item: &Item, message: Bytes) -> Vec<Bytes> {
     vec![head.into(), message, Bytes::from_static(b"\n\n")]
 }
 
-/// What a request asks for. `Last-Event-ID` wins over `since`, because a client that reconnects repeats
+/// The events that a request asks for. `Last-Event-ID` wins over `since`, because a client that reconnects repeats
 /// its first query. `None` if a value is invalid.
 fn parse(query: &str, headers: &HeaderMap) -> Option<Request> {
     let mut request = Request::parse(query)?;

@@ -64,9 +64,9 @@ pub async fn serve(args: Args, shutdown: CancellationToken) -> anyhow::Result<()
     }
 }
 
-/// Serves `/ws` and `/events` over `reader`, and whatever `routes` adds to it, until `shutdown`. Then
-/// accepts nothing more, sends every client away, one after the other, and waits for that. Someone else
-/// runs the driver of `reader`.
+/// Serves `/ws` and `/events` over `reader`, and the routes that `routes` adds, until `shutdown`. Then it
+/// accepts no more connections, closes the open ones one after the other, and returns when all are closed.
+/// The caller runs the driver of `reader`.
 ///
 /// # Errors
 ///

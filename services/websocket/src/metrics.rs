@@ -1,4 +1,4 @@
-//! What the websocket server counts and times.
+//! The metrics of the websocket server.
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -15,7 +15,7 @@ use queue::metrics::seconds;
 
 use crate::close::CloseReason;
 
-/// What a server counts and times.
+/// The metrics of a server.
 #[derive(Debug)]
 pub struct Metrics {
     websockets: Gauge,
@@ -27,7 +27,7 @@ pub struct Metrics {
     delivery: Histogram,
 }
 
-/// What a client reads its events from.
+/// The kind of connection over which a client reads its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     WebSocket,

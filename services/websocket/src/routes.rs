@@ -27,7 +27,7 @@ use crate::{
     socket::Socket,
 };
 
-/// The sockets that are open, and what is needed to open another one.
+/// The open sockets, and everything that opening one more takes.
 #[derive(Debug, Clone)]
 pub struct Sockets(Arc<Inner>);
 

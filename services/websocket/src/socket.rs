@@ -50,7 +50,7 @@ pub(crate) struct Socket<S> {
     metrics: Arc<Metrics>,
 }
 
-/// What happened on a socket.
+/// An event on a socket.
 enum Turn {
     Received(Option<Result<Message, Error>>),
     Flushed(Result<(), Error>),

@@ -1,4 +1,4 @@
-//! What a process uses of its machine, under the names that all clients of Prometheus use.
+//! The resources that a process uses, under the names that all clients of Prometheus use.
 
 use std::{
     fmt,

@@ -10,7 +10,7 @@ pub(crate) enum Instructions {
     /// AVX2 and FMA, with the proof that the processor has them.
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
-    /// What every processor has.
+    /// The instructions that every processor has.
     Portable,
 }
 

@@ -1,4 +1,4 @@
-//! What the kernels compute with: vectors of four doubles. Which instructions implement them is the
+//! The values that the kernels compute with: vectors of four doubles. Which instructions implement them is the
 //! business of `instructions`.
 
 /// Four complex numbers in memory: one cache line.

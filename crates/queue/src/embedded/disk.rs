@@ -48,7 +48,7 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Disk(mpsc::Sender<Operation>);
 
-/// What a queue on disk consists of.
+/// The parts of a queue on disk.
 pub(super) struct Parts {
     pub(super) disk: Disk,
     pub(super) lanes: Arc<Lanes>,

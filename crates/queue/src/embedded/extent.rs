@@ -17,7 +17,7 @@ const CHUNK_EVENTS: u64 = 1024;
 const CHUNK_BYTES: u64 = 1024 * 1024;
 /// The age of its first event after which a chunk is full.
 const CHUNK_AGE: std::time::Duration = std::time::Duration::from_secs(10);
-/// What an event costs on disk besides its record, in bytes.
+/// The bytes that an event takes on disk besides its record.
 const EVENT_OVERHEAD: u64 = 16;
 
 /// The events on disk, in chunks of consecutive places.
@@ -42,7 +42,7 @@ struct Chunk {
     audiences: HashSet<u64>,
 }
 
-/// Where the next event may be.
+/// The place where the next event may be.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// From the first to the last of these places.
@@ -146,7 +146,7 @@ impl Extent {
         }
     }
 
-    /// Where to look for the first event after `position` for one of `audiences`.
+    /// The place to look for the first event after `position` for one of `audiences`.
     pub(super) fn find(&self, audiences: &[Audience], position: u64) -> Place {
         let audiences: Vec<_> = audiences.iter().map(hash).collect();
         let mut next = position.saturating_add(1);

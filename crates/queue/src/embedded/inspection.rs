@@ -1,4 +1,4 @@
-//! What is in the directory of a queue on disk.
+//! The contents of the directory of a queue on disk.
 
 use std::{fs, path::Path};
 
@@ -10,7 +10,7 @@ use super::{
     sqlite::Sqlite,
 };
 
-/// What is in the directory of a queue.
+/// The contents of the directory of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inspection {
     /// The version of the format of its files.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::load::Keep;
 use crate::log::{MAX_AGE, Retention};
 
-/// For how long at least the id of a job or an event is remembered, so that sending it again has no
+/// The shortest time for which the id of a job or an event is remembered, so that sending it again has no
 /// effect: for as long as the log holds the event.
 pub(super) const REMEMBERED_FOR: Duration = MAX_AGE;
 
@@ -13,7 +13,7 @@ pub(super) const REMEMBERED_FOR: Duration = MAX_AGE;
 /// takes 19 to 39 bytes of memory, and that of an event 38 to 75.
 pub(super) const MAX_REMEMBERED_IDS: usize = 4 * 1024 * 1024;
 
-/// What is kept of a log on disk, and remembered of what was in it.
+/// The limits of a log on disk, and of the ids that are remembered from it.
 pub(super) const KEEP: Keep = Keep {
     log: Retention::LOG,
     tail_bytes: Retention::TAIL.bytes,

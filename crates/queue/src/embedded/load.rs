@@ -1,4 +1,4 @@
-//! What a store holds at the start, checked record by record.
+//! The contents of a store at the start, checked record by record.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::log::{Entry, Retention};
 
-/// What a store holds.
+/// The contents of a store.
 #[derive(Debug)]
 pub(super) struct Contents {
     /// The jobs that are not done, in the order in which they were submitted.
@@ -30,7 +30,7 @@ pub(super) struct Contents {
     pub(super) losses: Losses,
 }
 
-/// What the writer has to know about everything that it wrote.
+/// The writer's knowledge of everything that it has written.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) submitted: Recent<Uuid>,
@@ -42,7 +42,7 @@ pub(super) struct Known {
     pub(super) last_commit: Instant,
 }
 
-/// What is damaged: records that are not what was written.
+/// The damage: records that differ from those that were written.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Losses {
     pub(super) jobs: u64,
@@ -57,7 +57,7 @@ pub(super) struct Losses {
 pub(super) struct Keep {
     pub(super) log: Retention,
     pub(super) tail_bytes: usize,
-    /// For how long ids are remembered, and the most of them.
+    /// The time for which ids are remembered, and the most of them.
     pub(super) remembered_for: Duration,
     pub(super) max_ids: usize,
 }

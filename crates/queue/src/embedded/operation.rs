@@ -1,4 +1,4 @@
-//! What the writer is asked to do.
+//! The operations of the writer.
 
 use bytes::Bytes;
 use protocol::{Audience, Job, JobContext, event::MessageId};

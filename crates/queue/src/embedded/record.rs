@@ -32,7 +32,7 @@ pub(super) struct EventRecord<'a> {
     pub(super) payload: &'a [u8],
 }
 
-/// What has to be remembered of a commit after its jobs and events are gone.
+/// The part of a commit that must be remembered after its jobs and events are gone.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct CommitRecord {
     /// The ids of the jobs that were submitted.

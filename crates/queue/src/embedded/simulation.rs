@@ -49,9 +49,9 @@ struct Disk(Arc<Mutex<Surface>>);
 
 #[derive(Debug, Default)]
 struct Surface {
-    /// What survives a power failure.
+    /// The records that survive a power failure.
     synced: Tables,
-    /// What was written since, in order.
+    /// The later writes, in order.
     written: Vec<Batch>,
     next: Fault,
     syncs: u64,
@@ -59,7 +59,7 @@ struct Surface {
 
 type Tables = [BTreeMap<u64, Vec<u8>>; 3];
 
-/// What happens at the next commit.
+/// The outcome of the next commit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Fault {
     #[default]
@@ -208,7 +208,7 @@ impl Process {
     }
 }
 
-/// What clients and readers know, which has to be true of the disk.
+/// The knowledge of clients and readers, which has to be true of the disk.
 #[derive(Default)]
 struct World {
     rng: Rng,

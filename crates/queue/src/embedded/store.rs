@@ -1,4 +1,4 @@
-//! What the writer needs of a disk: commits that are whole or did not happen, and all of their records
+//! The writer's view of a disk: commits that are whole or did not happen, and all of their records
 //! at the next start.
 
 use std::error::Error;
@@ -20,7 +20,7 @@ pub(super) enum Table {
     Jobs,
     /// The events, by their place in the log.
     Events,
-    /// What has to be remembered of each commit, by time.
+    /// The part of each commit that must be remembered, by time.
     Commits,
 }
 
@@ -74,7 +74,7 @@ pub(crate) enum StoreError {
     /// There is no room. Nothing was written, and it can be tried again.
     #[error("disk full")]
     Full(#[source] Box<dyn Error + Send + Sync>),
-    /// What is on disk is not known any more. Trying again would hide that.
+    /// The contents of the disk are no longer known. Trying again would hide that.
     #[error("disk failed")]
     Failed(#[source] Box<dyn Error + Send + Sync>),
 }

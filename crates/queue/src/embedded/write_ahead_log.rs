@@ -15,7 +15,7 @@ const MAGIC: u32 = 0x377f_0682;
 const MAX_PAGE: usize = 65_536;
 const BUFFER: usize = 1024 * 1024;
 
-/// What SQLite will drop from the end of the log.
+/// The end of the log that SQLite will drop.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cut {
     /// How many pages are dropped.

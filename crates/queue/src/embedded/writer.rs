@@ -33,7 +33,7 @@ use crate::{
 
 /// The most operations in a commit.
 const MAX_OPERATIONS: usize = 1024;
-/// After how long to try again what did not fit on the disk.
+/// The pause before writing again after the disk was full.
 const FULL_RETRY: Duration = Duration::from_millis(100);
 /// How long commits that are too old may stay, so that many are removed at once.
 const EXPIRY_STEP: Duration = Duration::from_secs(5);
@@ -46,12 +46,12 @@ pub(super) struct Writer<S> {
     known: Known,
     /// From this time on the commits are kept.
     first_commit: Instant,
-    /// What has to be written and did not fit on the disk.
+    /// The records that still have to be written, because they did not fit on the disk.
     waiting_for_room: Vec<Operation>,
     full: bool,
 }
 
-/// Where an operation takes effect once it is on disk.
+/// The place where an operation takes effect once it is on disk.
 #[derive(Debug, Clone)]
 pub(super) struct Effects {
     pub(super) lanes: Arc<Lanes>,

@@ -22,7 +22,7 @@ use crate::{backoff::Backoff, error::PublishError, limits::SIGNS_OF_LIFE, taken:
 /// The durable consumer of a lane.
 pub(super) type Consumer = consumer::Consumer<pull::Config>;
 
-/// How long the server keeps a request for jobs. Nothing depends on it, because another one follows.
+/// How long the server keeps a request for jobs. Nothing depends on it, because the next request follows.
 const REQUEST_EXPIRES: Duration = Duration::from_secs(30);
 
 /// The jobs of one lane, over whatever connection there is.
@@ -38,10 +38,10 @@ pub(crate) struct Jobs {
     malformed: Counter,
 }
 
-/// What the ackers of one lane need.
+/// The data that the ackers of one lane share.
 #[derive(Debug, Clone)]
 pub(super) struct Acks {
-    /// After how long without a sign of life a job is delivered again.
+    /// A job is delivered again after this time without a sign of life.
     pub(super) wait: Duration,
     /// Notified of each ack.
     pub(super) acked: Arc<Notify>,
@@ -170,7 +170,7 @@ impl Jobs {
     }
 }
 
-/// What can be read of a job that is malformed.
+/// The readable part of a malformed job.
 #[derive(Debug)]
 struct MalformedJob {
     id: Uuid,

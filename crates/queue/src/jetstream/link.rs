@@ -226,7 +226,7 @@ mod tests {
 
     use super::*;
 
-    /// What [`check_server`] says about a server that calls itself this version, and does nothing else.
+    /// The result of [`check_server`] for a server that calls itself this version, and does nothing else.
     async fn checked(version: &str) -> Result<(), ServerTooOld> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

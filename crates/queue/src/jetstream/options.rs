@@ -1,4 +1,4 @@
-//! Where the queue is and how to log in to it.
+//! The address of the queue, and how to log in to it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -36,7 +36,7 @@ pub struct JetStreamOptions {
     /// How long the queue remembers the id of a job that is done. Only tests shorten it.
     #[arg(skip = JOB_ID_WINDOW)]
     pub job_id_window: Duration,
-    /// After how long without a sign of life from its worker a job is delivered again. Only tests
+    /// A job is delivered again after this time without a sign of life from its worker. Only tests
     /// shorten it.
     #[arg(skip = ACK_WAIT)]
     pub ack_wait: Duration,

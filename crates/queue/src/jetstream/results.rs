@@ -149,7 +149,7 @@ impl Results {
     }
 }
 
-/// What feeds the tail of a log.
+/// Feeds the tail of a log.
 #[derive(Debug)]
 struct Feed {
     context: jetstream::Context,

@@ -23,7 +23,7 @@ const SUBMIT_TIMEOUT: Duration = Duration::from_millis(1200);
 /// How long a submission may try a queue that is known to be away.
 const TRY_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// After how long without a connection the queue is known to be away.
+/// The queue is known to be away after this time without a connection.
 const AWAY_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]

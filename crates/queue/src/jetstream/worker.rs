@@ -81,7 +81,7 @@ pub(crate) struct Worker {
     malformed: Counter,
 }
 
-/// What the driver and the takers of jobs share about each lane.
+/// The state of each lane, which the driver and the takers of jobs share.
 #[derive(Debug, Clone)]
 pub(crate) struct Lanes {
     small: LaneState,
@@ -94,7 +94,7 @@ struct LaneState {
     consumer: watch::Sender<Option<Consumer>>,
     /// Notified of each ack.
     acked: Arc<Notify>,
-    /// What the lane holds.
+    /// The jobs in the lane.
     holding: Sampled<Holding>,
 }
 
@@ -156,7 +156,7 @@ impl Worker {
         Connections::of([self.publisher.link().clone()])
     }
 
-    /// What each lane holds, for as long as it is connected.
+    /// The jobs in each lane, for as long as the worker is connected.
     pub(crate) fn holding(&self) -> Lanes {
         self.lanes.clone()
     }

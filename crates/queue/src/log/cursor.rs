@@ -16,7 +16,7 @@ use super::{
 };
 use crate::spans::{self, System};
 
-/// What a cursor finds next.
+/// The next thing that a cursor finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// The next event.
@@ -177,7 +177,7 @@ impl Cursor {
     }
 
     /// The place to continue from, if this cursor's own place lies after the end of the log: that log
-    /// is gone, and another one has begun.
+    /// is gone, and a new log has begun.
     async fn end_if_ahead(&self) -> Option<u64> {
         match &self.history {
             None => self.tail.lock().end(),

@@ -13,7 +13,7 @@ pub struct Entry {
     pub seq: u64,
     /// The event's type.
     pub kind: Kind,
-    /// Who receives the event.
+    /// The receivers of the event.
     pub audience: Audience,
     /// When the event's job was accepted, and the span that published the event. `None` if its publisher
     /// did not say.

@@ -1,4 +1,4 @@
-//! What a log shows of itself to Prometheus.
+//! The figures that a log shows to Prometheus.
 
 use std::fmt;
 

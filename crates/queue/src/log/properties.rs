@@ -58,7 +58,7 @@ fn entry(seq: u64, to: usize) -> Entry {
 }
 
 proptest! {
-    /// What a look finds is the next event of the log, and if the tail cannot know the next event, it
+    /// A look finds the next event of the log, and if the tail cannot know the next event, it
     /// says so.
     #[test]
     fn a_look_never_skips_an_event(

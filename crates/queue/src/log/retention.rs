@@ -20,13 +20,13 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// What the whole log keeps, wherever it is stored.
+    /// The retention of the whole log, wherever it is stored.
     pub(crate) const LOG: Self = Self {
         bytes: MAX_BYTES,
         age: MAX_AGE,
     };
 
-    /// What a process keeps in memory of a log that is stored elsewhere: the newest events.
+    /// The part of a log stored elsewhere that a process keeps in memory: the newest events.
     pub(crate) const TAIL: Self = Self {
         bytes: 64 * 1024 * 1024,
         age: MAX_AGE,

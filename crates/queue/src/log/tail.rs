@@ -10,7 +10,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{entry::Entry, history::Held, retention::Retention};
 
-/// What an entry costs besides its message, in bytes: its place in two queues, and its fields.
+/// The bytes that an entry takes besides its message: its place in two queues, and its fields.
 const ENTRY_OVERHEAD: usize = 240;
 
 /// The end of the log. Entries are kept in order of age, for eviction, and by audience, for reading,
@@ -42,7 +42,7 @@ struct Channel {
     news: watch::Sender<()>,
 }
 
-/// What a cursor finds in the tail.
+/// The result of looking for an event in the tail.
 #[derive(Debug)]
 pub(super) enum Look {
     /// The next event.

@@ -25,7 +25,7 @@ pub(crate) struct Holding {
 
 /// Knows what each lane holds.
 pub(crate) trait Lanes: fmt::Debug + Send + Sync + 'static {
-    /// What a lane holds; `None` while that is not known. A figure that may be wrong is not shown.
+    /// The jobs in a lane; `None` while that is not known. A figure that may be wrong is not shown.
     fn holding(&self, lane: Lane) -> Option<Holding>;
 }
 

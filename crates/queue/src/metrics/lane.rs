@@ -1,4 +1,4 @@
-//! What is measured for each lane.
+//! Metrics of each lane.
 
 use prometheus_client::{encoding::EncodeLabelSet, metrics::family::Family};
 use protocol::Lane;

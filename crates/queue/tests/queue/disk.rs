@@ -1,4 +1,4 @@
-//! What only a queue on disk can do: it is there again after a restart, and it belongs to one process.
+//! The properties of a queue on disk alone: it is there again after a restart, and it belongs to one process.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, too, may panic")]
 

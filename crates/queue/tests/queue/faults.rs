@@ -14,7 +14,7 @@ use crate::{
     stage::{Stage, context, entry, failed, job, options, reader, result, take, token},
 };
 
-/// What the web service promises: an answer within this time.
+/// The web service promises an answer within this time.
 const SUBMIT_LIMIT: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! What a role shows to Prometheus.
+//! The metrics that a role shows to Prometheus.
 
 use prometheus_client::{encoding::text, registry::Registry};
 use testkit::eventually;

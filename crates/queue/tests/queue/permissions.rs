@@ -1,4 +1,4 @@
-//! What each service may not do on the queue.
+//! The things that each service must not be able to do on the queue.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the queue promises across outages and overload, on a real server.
+//! The queue's promises across outages and overload, on a real server.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 

@@ -18,7 +18,7 @@ use crate::{Config, admission::Admissions, drain::Drain, metrics::Kind, request:
 
 /// The digits of F(10^6).
 const LONG: usize = 208_988;
-/// What a slow but patient peer reads.
+/// The messages that a slow but patient peer reads.
 const SLOW_BYTES_A_SECOND: usize = 5_000;
 
 /// A socket that a task serves, and the queue that it reads.

@@ -14,7 +14,7 @@ const LONG_DIGITS = 10_000;
 /** How many digits of each end are kept separately, as many as a preview has. */
 const ENDS_DIGITS = 20;
 
-/** For how long a job is sent again. The server recognises a repeated id for two minutes. */
+/** The time for which a job is sent again. The server recognises a repeated id for two minutes. */
 const PATIENCE_MS = 110_000;
 /** A server that does not answer within this time counts as unreachable. */
 const ANSWER_MS = 5_000;

@@ -485,7 +485,7 @@ function doubt(unfinished, known) {
   }
 }
 
-/** What events have said about a job. Its acceptance is not an event. */
+/** The progress of a job, as its events tell it. Its acceptance is not an event. */
 function newsOf(job) {
   const begun = ["sending", "refused", "queued"].includes(job.state) ? "" : job.state;
   return `${begun} ${job.fraction}`;
@@ -633,7 +633,7 @@ function repetition(job) {
   return job.missed || job.state === "failed" ? "Ask again" : "";
 }
 
-/** What a screen reader says when `job` is done. */
+/** The words of a screen reader when `job` is done. */
 function spoken(job) {
   const short = job.complete && job.digits <= SPOKEN_DIGITS;
   return short ? `F(${job.n}) is ${job.parts[0]}.` : `F(${job.n}) is ready, ${count(job.digits)}.`;
