@@ -1,8 +1,9 @@
 //! The connection to the NATS server, and whether it is up.
 
-use std::{convert::Infallible, fmt, pin::Pin, time::Duration};
+use std::{convert::Infallible, fmt, time::Duration};
 
 use async_nats::{Auth, AuthError, Client, ConnectError, ConnectOptions, Event};
+use futures_util::future::BoxFuture;
 use prometheus_client::{
     collector::Collector,
     encoding::DescriptorEncoder,
@@ -43,7 +44,7 @@ pub(super) fn check_server(client: &Client) -> Result<(), ServerTooOld> {
 pub(super) fn connect<'a>(
     options: &'a JetStreamOptions,
     user: &'a str,
-) -> Pin<Box<dyn Future<Output = Result<(Client, Link), ConnectError>> + Send + 'a>> {
+) -> BoxFuture<'a, Result<(Client, Link), ConnectError>> {
     Box::pin(connect_as(options, user))
 }
 
