@@ -5,7 +5,7 @@ use std::error::Error;
 
 /// Keeps the queue's records, each in a table and under a key. Keys are below 2^62.
 pub(super) trait Store: Send {
-    /// Writes all of `batch` or nothing of it. When it is to be synced, so is everything before it.
+    /// Writes all of `batch` or none of it. A synced commit also syncs every earlier one.
     fn commit(&mut self, batch: &Batch, durability: Durability) -> Result<(), StoreError>;
 
     /// Calls `each` for every record of `table`, in the order of the keys. Returns whether some of
@@ -31,13 +31,13 @@ impl Table {
 /// Changes that belong together.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// Records that are added, or replace what was under their key.
+    /// Records to add, or to replace those under the same keys.
     pub(super) puts: Vec<(Table, u64, Vec<u8>)>,
-    /// Jobs that are removed.
+    /// The keys of the jobs to remove.
     pub(super) done: Vec<u64>,
-    /// From this place on the events are kept.
+    /// The first event to keep. Those before it are removed.
     pub(super) first_event: Option<u64>,
-    /// From this time on the commits are kept.
+    /// The time of the first commit to keep. Those before it are removed.
     pub(super) first_commit: Option<u64>,
 }
 
@@ -68,10 +68,10 @@ pub(super) enum Scan {
     Damaged,
 }
 
-/// Why a store did not do what it was told.
+/// Why a store failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// There is no room. Nothing was written, and it can be tried again.
+    /// There is no room. Nothing was written, so the commit may be tried again.
     #[error("disk full")]
     Full(#[source] Box<dyn Error + Send + Sync>),
     /// The contents of the disk are no longer known. Trying again would hide that.
