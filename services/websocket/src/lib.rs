@@ -10,6 +10,7 @@ mod close;
 mod config;
 mod drain;
 mod events;
+mod frames;
 mod metrics;
 mod outgoing;
 mod request;

@@ -22,6 +22,7 @@ use crate::{
     close::CloseReason,
     drain::Drain,
     events,
+    frames::FrameLengths,
     metrics::Kind,
     request::Request,
     socket::Socket,
@@ -37,6 +38,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
     drain: Drain,
+    frame_lengths: FrameLengths,
 }
 
 impl Sockets {
@@ -55,6 +57,7 @@ impl Sockets {
             metrics,
             tasks: TaskTracker::new(),
             drain,
+            frame_lengths: FrameLengths::new(),
         }))
     }
 
@@ -98,13 +101,14 @@ async fn open(State(sockets): State<Sockets>, mut request: HttpRequest) -> Respo
             Ok(admission) => Ok((admission, sockets.0.drain.place())),
         };
     let upgrade = hyper::upgrade::on(&mut request);
+    let frame_length = sockets.0.frame_lengths.next();
     let metrics = Arc::clone(&sockets.0.metrics);
     sockets.0.tasks.spawn(async move {
         let connection = match upgrade.await {
             Ok(connection) => TokioIo::new(connection),
             Err(error) => return tracing::debug!(%error, "connection lost before it was a socket"),
         };
-        let mut socket = Socket::new(connection, metrics).await;
+        let mut socket = Socket::new(connection, frame_length, metrics).await;
         match admission {
             Ok((mut admission, mut place)) => socket.serve(&mut admission, &mut place).await,
             Err(reason) => socket.close(reason).await,

@@ -16,7 +16,10 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::{Metrics, admission::Admission, close::CloseReason, drain::Place, outgoing::Outgoing};
+use crate::{
+    Metrics, admission::Admission, close::CloseReason, drain::Place, frames::FrameLength,
+    outgoing::Outgoing,
+};
 
 /// How long a peer may be silent before it is pinged. nginx cuts a silent socket after 60 s.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
@@ -32,21 +35,15 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest frame that a client may send, in bytes.
 const MAX_RECEIVED_FRAME: usize = 4 * 1024;
-/// The longest frame that is sent, in bytes. A longer message is sent in fragments, because each frame
-/// is copied into the buffer of its socket. With 20 000 sockets this makes 80 MiB.
-const MAX_SENT_FRAME: usize = 4 * 1024;
 /// The read buffer of each socket, in bytes. Idle sockets hold one too, and all it receives is a pong.
 const READ_BUFFER: usize = 256;
-/// How many bytes of frames are collected before they are written.
-const WRITE_BUFFER: usize = MAX_SENT_FRAME;
-/// The most bytes that wait to be written: frames that were just collected, and answers to the peer's
-/// pings.
-const MAX_WRITE_BUFFER: usize = 4 * MAX_SENT_FRAME;
-
 /// A socket over a connection on which the opening handshake is done.
 #[derive(Debug)]
 pub(crate) struct Socket<S> {
     stream: WebSocketStream<S>,
+    /// The longest frame that is sent. A longer message is sent in fragments. As many bytes of frames are
+    /// collected before they are written.
+    frame_length: FrameLength,
     metrics: Arc<Metrics>,
 }
 
@@ -57,15 +54,21 @@ enum Turn {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    pub(crate) async fn new(connection: S, metrics: Arc<Metrics>) -> Self {
+    pub(crate) async fn new(
+        connection: S,
+        frame_length: FrameLength,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER)
-            .max_write_buffer_size(MAX_WRITE_BUFFER)
+            .write_buffer_size(frame_length.bytes())
+            // Frames that were just collected, and answers to the peer's pings.
+            .max_write_buffer_size(4 * frame_length.bytes())
             .max_message_size(Some(MAX_RECEIVED_FRAME))
             .max_frame_size(Some(MAX_RECEIVED_FRAME));
         Self {
             stream: WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await,
+            frame_length,
             metrics,
         }
     }
@@ -168,8 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// that are ready. Everything from before must have been flushed. Returns whether there were any.
     fn hand_over(&mut self, outgoing: &mut Outgoing, admission: &mut Admission) -> Option<bool> {
         let mut bytes = 0;
-        while bytes < WRITE_BUFFER {
-            if let Some(frame) = outgoing.next_frame(MAX_SENT_FRAME) {
+        let limit = self.frame_length.bytes();
+        while bytes < limit {
+            if let Some(frame) = outgoing.next_frame(limit) {
                 bytes += frame.len();
                 self.hand_over_one(Message::Frame(frame))?;
                 if outgoing.is_ping_due(PING_BYTES) {

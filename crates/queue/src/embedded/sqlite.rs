@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -11,9 +12,10 @@ use super::store::{Batch, Durability, Scan, Store, StoreError, Table};
 
 /// How many pages of the write-ahead log are written before they are copied into the file.
 const CHECKPOINT_PAGES: usize = 4096;
-/// How many pages the write-ahead log may have, when readers keep SQLite from starting it over, before
-/// a checkpoint waits for them.
-const MAX_LOG_PAGES: i64 = 4 * 4096;
+/// How many pages the write-ahead log may have at the end of a checkpoint, when readers and further commits
+/// keep SQLite from starting it over, before a commit waits for that. Up to twice `CHECKPOINT_PAGES` come on
+/// top, so the log has at most 64 MiB.
+const MAX_LOG_PAGES: i64 = 7 * 1024;
 const PAGE: usize = 4096;
 /// How long a checkpoint waits for readers.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -21,12 +23,19 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// An open store.
 #[derive(Debug)]
 pub(super) struct Sqlite {
+    /// Before the connection, because it ends first.
+    checkpoint: Checkpoint,
     connection: Connection,
     path: PathBuf,
     durability: Option<Durability>,
     /// About how many pages were written since the last checkpoint.
     unchecked_pages: usize,
 }
+
+/// The checkpoint that is under way, if there is one. It is made on a thread of its own, because commits
+/// need not wait for it.
+#[derive(Debug, Default)]
+struct Checkpoint(Option<JoinHandle<rusqlite::Result<i64>>>);
 
 /// Reads events while the store is being written.
 #[derive(Debug)]
@@ -52,6 +61,7 @@ impl Sqlite {
             ))?;
         }
         Ok(Self {
+            checkpoint: Checkpoint::default(),
             connection,
             path: path.to_owned(),
             durability: None,
@@ -61,7 +71,8 @@ impl Sqlite {
 
     /// Closes the store, with everything in its one file.
     pub(super) fn close(self) -> rusqlite::Result<()> {
-        self.checkpoint("TRUNCATE")?;
+        drop(self.checkpoint);
+        checkpoint(&self.connection, "TRUNCATE")?;
         self.connection.flush_prepared_statement_cache();
         self.connection.close().map_err(|(_, error)| error)
     }
@@ -122,31 +133,72 @@ impl Sqlite {
         transaction.commit()
     }
 
-    /// Copies the write-ahead log into the file when it is long enough. SQLite would do so by itself,
-    /// but it would not say whether the sync failed.
+    /// Begins to copy the write-ahead log into the file when it is long enough. SQLite would do so by
+    /// itself, but it would not say whether the sync failed.
     fn checkpoint_if_due(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let bytes: usize = batch.puts.iter().map(|(_, _, record)| record.len()).sum();
         self.unchecked_pages += bytes / PAGE + batch.puts.len().min(3) + 1;
-        if self.unchecked_pages < CHECKPOINT_PAGES {
-            return Ok(());
+        let is_due = self.unchecked_pages >= CHECKPOINT_PAGES;
+        if is_due || self.checkpoint.has_ended() {
+            self.end_checkpoint().or_else(ignore_full)?;
         }
-        self.unchecked_pages = 0;
-        match self.checkpoint("PASSIVE") {
-            Ok(pages) if pages > MAX_LOG_PAGES => self.checkpoint("RESTART").map(drop),
-            checked => checked.map(drop),
+        if is_due {
+            self.unchecked_pages = 0;
+            self.checkpoint = Checkpoint::begin(self.path.clone())?;
         }
-        .or_else(|error| match store_error(error) {
-            // Everything is in the write-ahead log, and the next checkpoint tries again.
-            StoreError::Full(_) => Ok(()),
-            failed @ StoreError::Failed(_) => Err(failed),
-        })
+        Ok(())
     }
 
-    /// Returns how many pages the write-ahead log has.
-    fn checkpoint(&self, mode: &str) -> rusqlite::Result<i64> {
-        self.connection
-            .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
-            .query_row([], |row| row.get(1))
+    /// Waits for the checkpoint that is under way. If the write-ahead log is too long then, starts it over.
+    fn end_checkpoint(&mut self) -> rusqlite::Result<()> {
+        if self.checkpoint.end()? > MAX_LOG_PAGES {
+            checkpoint(&self.connection, "RESTART")?;
+        }
+        Ok(())
+    }
+}
+
+impl Checkpoint {
+    fn begin(path: PathBuf) -> Result<Self, StoreError> {
+        thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || checkpoint(&connect(&path)?, "PASSIVE"))
+            .map(|thread| Self(Some(thread)))
+            .map_err(|error| StoreError::Failed(error.into()))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.0.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
+    /// Waits for the end. Returns how many pages the write-ahead log had, or 0 if no checkpoint is under way.
+    fn end(&mut self) -> rusqlite::Result<i64> {
+        self.0.take().map_or(Ok(0), |thread| {
+            thread.join().expect("a checkpoint does not panic")
+        })
+    }
+}
+
+impl Drop for Checkpoint {
+    fn drop(&mut self) {
+        // Everything is in the write-ahead log, whether this copied it or not.
+        self.end().ok();
+    }
+}
+
+/// Copies the write-ahead log into the file. Returns how many pages the log has.
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
+        .query_row([], |row| row.get(1))
+}
+
+/// After a checkpoint for which there was no room, everything is still in the write-ahead log, and the next
+/// one tries again.
+fn ignore_full(error: rusqlite::Error) -> Result<(), StoreError> {
+    match store_error(error) {
+        StoreError::Full(_) => Ok(()),
+        failed @ StoreError::Failed(_) => Err(failed),
     }
 }
 
@@ -298,4 +350,40 @@ fn integer(key: u64) -> i64 {
 /// The key again. Damage may have made it any number; the record's checksum then does not fit.
 fn key(integer: i64) -> u64 {
     integer.cast_unsigned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_write_ahead_log_stays_short_however_much_is_written() {
+        const LONGEST: u64 = 64 * 1024 * 1024;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        std::fs::File::create(&path).unwrap();
+        let mut store = Sqlite::open(&path).unwrap();
+        let record = vec![7; 512 * 1024];
+        let mut longest = 0;
+        for key in 0..400 {
+            let batch = Batch {
+                puts: vec![(Table::Events, key, record.clone())],
+                ..Batch::default()
+            };
+            store.commit(&batch, Durability::Written).unwrap();
+            let log = std::fs::metadata(directory.path().join("store-wal")).unwrap();
+            longest = longest.max(log.len());
+        }
+        assert!(longest < LONGEST, "{longest} bytes");
+        store.close().unwrap();
+        let mut read = 0;
+        let mut store = Sqlite::open(&path).unwrap();
+        store
+            .scan(Table::Events, &mut |_, found| {
+                assert!(found == record);
+                read += 1;
+            })
+            .unwrap();
+        assert_eq!(read, 400);
+    }
 }

@@ -14,11 +14,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{Config, admission::Admissions, drain::Drain, metrics::Kind, request::Request};
+use crate::{
+    Config, admission::Admissions, drain::Drain, frames::FrameLengths, metrics::Kind,
+    request::Request,
+};
 
 /// The digits of F(10^6).
 const LONG: usize = 208_988;
-/// The messages that a slow but patient peer reads.
+/// How much a slow but patient peer reads.
 const SLOW_BYTES_A_SECOND: usize = 5_000;
 
 /// A socket that a task serves, and the queue that it reads.
@@ -31,6 +34,10 @@ struct Stage {
 impl Stage {
     /// Serves a socket over `connection`.
     async fn start(connection: DuplexStream) -> Self {
+        Self::start_with(FrameLength::SHORT, connection).await
+    }
+
+    async fn start_with(frame_length: FrameLength, connection: DuplexStream) -> Self {
         let Roles { worker, reader, .. } = Roles::in_memory();
         let config = Config {
             allowed_origins: protocol::Origins::default(),
@@ -44,7 +51,7 @@ impl Stage {
         let mut place = Drain::new(Duration::from_secs(5), shutdown.clone()).place();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            let mut socket = Socket::new(connection, Arc::default()).await;
+            let mut socket = Socket::new(connection, frame_length, Arc::default()).await;
             socket.serve(&mut admission, &mut place).await;
         });
         Self {
@@ -113,10 +120,14 @@ fn slow(buffer: usize, tasks: &mut JoinSet<()>) -> (DuplexStream, DuplexStream) 
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_gets_a_long_message_whole_however_much_is_buffered_on_the_way() {
-    for buffer in [1024, 64 * 1024, 1024 * 1024] {
+    let lengths = FrameLengths::new();
+    for (buffer, frame_length) in [1024, 64 * 1024, 1024 * 1024]
+        .into_iter()
+        .flat_map(|buffer| [(buffer, FrameLength::SHORT), (buffer, lengths.next())])
+    {
         let mut pipes = JoinSet::new();
         let (server, peer) = slow(buffer, &mut pipes);
-        let stage = Stage::start(server).await;
+        let stage = Stage::start_with(frame_length, server).await;
         let mut peer = client(peer).await;
         let start = Instant::now();
         let id = stage.publish(LONG).await;
@@ -210,8 +221,14 @@ async fn a_shutdown_in_the_middle_of_a_message_closes_with_1001() {
 
 #[tokio::test(start_paused = true)]
 async fn no_frame_is_longer_than_its_limit() {
+    sends_no_longer_frames(FrameLength::SHORT).await;
+    sends_no_longer_frames(FrameLengths::new().next()).await;
+}
+
+async fn sends_no_longer_frames(frame_length: FrameLength) {
+    let limit = frame_length.bytes();
     let (server, mut peer) = duplex(1024);
-    let stage = Stage::start(server).await;
+    let stage = Stage::start_with(frame_length, server).await;
     stage.publish(LONG).await;
     let mut opcodes = Vec::new();
     let mut payload = Vec::new();
@@ -221,7 +238,7 @@ async fn no_frame_is_longer_than_its_limit() {
             126 => peer.read_u16().await.unwrap().into(),
             length => usize::from(length),
         };
-        assert!(length <= MAX_SENT_FRAME);
+        assert!(length <= limit);
         let mut frame = vec![0; length];
         peer.read_exact(&mut frame).await.unwrap();
         if first != 0x89 {
