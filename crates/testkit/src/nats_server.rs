@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 /// How long the server may take until it listens.
@@ -74,20 +75,32 @@ impl NatsServer {
         process.wait().expect("a process to wait for");
     }
 
-    /// Stops the server's process without ending it, as SIGSTOP does.
+    /// Stops the server's process without ending it, as SIGSTOP does. Returns once all of its threads have
+    /// stopped; until then they still answer.
+    ///
+    /// # Panics
+    ///
+    /// If the server is not running.
     pub fn pause(&self) {
-        self.signal(rustix::process::Signal::STOP);
+        let pid = self.pid();
+        kill_process(pid, Signal::STOP).expect("a process to stop");
+        let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED)
+            .expect("a child to wait for")
+            .expect("a change of its state");
+        assert!(status.stopped(), "the server ended: {status:?}");
     }
 
     /// Lets a paused server go on.
+    ///
+    /// # Panics
+    ///
+    /// If the server is not running.
     pub fn resume(&self) {
-        self.signal(rustix::process::Signal::CONT);
+        kill_process(self.pid(), Signal::CONT).expect("a process to continue");
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
-        let process = self.process.as_ref().expect("a running server");
-        let pid = rustix::process::Pid::from_child(process);
-        rustix::process::kill_process(pid, signal).expect("a process to signal");
+    fn pid(&self) -> Pid {
+        Pid::from_child(self.process.as_ref().expect("a running server"))
     }
 
     /// Starts a killed server again, on the same port and disk.
