@@ -125,6 +125,35 @@ def test_a_number_that_needs_too_much_memory_ends_in_failed(short_of_memory: Cli
     assert "memory" in failed["reason"], failed
 
 
+@pytest.fixture
+def slow(request: pytest.FixtureRequest, base_url: str) -> Iterator[tuple[Client, int]]:
+    """A client of a system that computes on a number for half a second at least, on any machine, and that number."""
+    if request.config.getoption("--compose-project") is None:
+        options = ("--in-memory", "--threads", "1", "--max-n", "1000000000", "--memory-limit-mib", "2048")
+        with second_binary(*options) as (client, _):
+            yield client, 1_000_000_000
+        return
+    calculator: Container = request.getfixturevalue("stack").container("calculator")
+    # A tenth of one core.
+    docker("update", "--cpu-period", "100000", "--cpu-quota", "10000", calculator.id)
+    try:
+        with Client(base_url) as client:
+            yield client, 100_000_000
+    finally:
+        docker("update", "--cpu-quota", "-1", calculator.id)
+
+
+def test_a_job_that_takes_long_says_that_it_is_started_and_how_far_it_is(slow: tuple[Client, int]) -> None:
+    client, n = slow
+    with client.private() as socket:
+        job = client.submit(n)
+        progress = socket.until(lambda event: event["type"] == "progress", "progress", within_s=60)
+        events = [event for event in socket.seen if event["id"] == job.id]
+    assert progress["id"] == job.id, progress
+    assert 0 < progress["fraction"] < 1, progress
+    assert "started" in {event["type"] for event in events}, events
+
+
 @pytest.mark.compose
 def test_while_the_log_cannot_be_read_sockets_and_streams_get_a_503(stack: Stack) -> None:
     with second_websocket(stack.container("websocket"), QUEUE_URL="nats://127.0.0.1:1") as (client, _):
