@@ -33,7 +33,7 @@ U = TypeVar("U")
 
 LARGE_N = 100_000_000
 IN_FLIGHT = 64
-_PLAIN_STARTS_WITHIN_S = 60
+_FIRST_JOB_WITHIN_S = 60
 
 
 @dataclass(frozen=True)
@@ -223,6 +223,7 @@ def services(driver: Driver, root: Path, path: Path, alone: figures.Alone, size:
     five, plain = FiveServices(root), PlainSystem(root)
     with five.project.removed_afterwards(), plain.project.removed_afterwards():
         url, plain_url = five.up(), plain.up()
+        # The plain system has no health checks.
         _wait_for_a_job(driver, plain_url)
         server = _disk_options()
 
@@ -316,6 +317,8 @@ def _at_scale(driver: Driver, five: FiveServices, scale: Scale, size: Size) -> f
     say(scale.label)
     server = _disk_options()
     url = five.up(*scale.arguments, **dict(scale.environment))
+    # nginx may still know the address of a container that is gone.
+    _wait_for_a_job(driver, url)
     one = driver.load(url, 1, "--jobs", str(size.services_one_jobs), *server)
     before = five.cpu_us()
     many = driver.load(url, IN_FLIGHT, "--jobs", str(size.services_many_jobs), *server)
@@ -331,12 +334,12 @@ def _disk_options() -> tuple[str | Path, ...]:
 
 
 def _wait_for_a_job(driver: Driver, url: str) -> None:
-    """Waits until the plain system, which has no health checks, does a job."""
-    deadline = time.monotonic() + _PLAIN_STARTS_WITHIN_S
+    """Waits until the system at `url` does a job."""
+    deadline = time.monotonic() + _FIRST_JOB_WITHIN_S
     command: list[str | Path] = [driver.path, "load", "--url", url, "--in-flight", "1", "--jobs", "1"]
     while subprocess.run(command, check=False, capture_output=True).returncode:
         if time.monotonic() > deadline:
-            raise Unavailable(f"the plain system did no job within {_PLAIN_STARTS_WITHIN_S} s")
+            raise Unavailable(f"{url} did no job within {_FIRST_JOB_WITHIN_S} s")
         time.sleep(1)
 
 

@@ -1,7 +1,7 @@
 //! The writer over a simulated disk that loses power at any moment, and whatever was not synced with
 //! it. One seed is one course of events.
 //!
-//! `SEEDS=100000 cargo test --release --package queue --features embedded simulation` runs more seeds
+//! `SEEDS=100000 cargo test --release --package queue --all-features --lib simulation` runs more seeds
 //! than `make test` does.
 
 use std::{
