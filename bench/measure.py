@@ -276,7 +276,8 @@ def scaling(driver: Driver, root: Path, size: Size) -> figures.Scaling | None:
         say("nothing is scaled: no Docker engine answers")
         return None
     scaled = _scaled(driver, FiveServices(root), SCALES, size)
-    copies = _copied(driver, FiveServices(root, cluster=True), size)
+    # Afresh, since a stream is out of reach for a while when its copies become more or fewer.
+    copies = _scaled(driver, FiveServices(root, cluster=True), COPIES, size, afresh=True)
     one, three = (
         [round["many"]["jobs_per_second"] for round in rounds] for rounds in (copies[scale] for scale in COPIES)
     )
@@ -292,24 +293,15 @@ def scaling(driver: Driver, root: Path, size: Size) -> figures.Scaling | None:
 
 
 def _scaled(
-    driver: Driver, five: FiveServices, scales: Sequence[Scale], size: Size
+    driver: Driver, five: FiveServices, scales: Sequence[Scale], size: Size, *, afresh: bool = False
 ) -> dict[Scale, list[figures.Scaled]]:
-    """Loads of each scale, in several rounds."""
+    """Loads of each scale, in several rounds, if `afresh` each on empty volumes."""
     measured: dict[Scale, list[figures.Scaled]] = {scale: [] for scale in scales}
     with five.project.removed_afterwards():
         for scale in list(scales) * size.rounds:
+            if afresh:
+                five.project.remove()
             measured[scale].append(_at_scale(driver, five, scale, size))
-    return measured
-
-
-def _copied(driver: Driver, cluster: FiveServices, size: Size) -> dict[Scale, list[figures.Scaled]]:
-    """Loads of the cluster with each number of copies, in several rounds. Each time it begins with empty volumes,
-    since a stream is out of reach for a while when its copies become more or fewer.
-    """
-    measured: dict[Scale, list[figures.Scaled]] = {scale: [] for scale in COPIES}
-    for scale in list(COPIES) * size.rounds:
-        with cluster.project.removed_afterwards():
-            measured[scale].append(_at_scale(driver, cluster, scale, size))
     return measured
 
 

@@ -16,7 +16,7 @@ Document = dict[str, Any]
 
 _DOCS = Path(__file__).parent.parent / "docs"
 
-# What has occurred since the tests began, named as in `everything`.
+# The parts of the documents that have occurred since the tests began, named as in `everything`.
 _occurred: set[str] = set()
 
 

@@ -116,7 +116,7 @@ def test_nothing_is_wider_than_the_screen_or_cut_off(
     assert target is not None and target["height"] >= 44, target
 
 
-# What is wider than its box and hides the rest, or stands out of its card.
+# The elements that are wider than their box and hide the rest, or that stick out of their card.
 _CUT_OFF = """all => all
   .filter(element => element.checkVisibility() && !element.closest(".unseen, .lane, progress"))
   .filter(element => {

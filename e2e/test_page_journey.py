@@ -85,6 +85,15 @@ def fake(new_page: NewPage) -> FakeServer:
     return FakeServer(new_page("about:blank", reduced_motion="reduce"))
 
 
+def ended(fake: FakeServer, timings: dict[str, int]) -> Locator:
+    """The journey of a job that has ended, with the times that the server measured."""
+    id = fake.ask(10)
+    fake.push("result", 1, id=id, n=10, digits=2, value="55", timings=timings)
+    journey = card(fake.page, 10).locator(".journey")
+    expect(journey.locator("summary")).to_have_text(re.compile("Journey, "))
+    return journey
+
+
 @pytest.mark.injected
 def test_each_step_is_drawn_and_said_when_it_happens(fake: FakeServer) -> None:
     page = fake.page
@@ -109,11 +118,7 @@ def test_each_step_is_drawn_and_said_when_it_happens(fake: FakeServer) -> None:
 
 @pytest.mark.injected
 def test_the_legs_are_as_long_as_they_took(fake: FakeServer) -> None:
-    id = fake.ask(10)
-    timings = {"queued": 2_000_000, "computed": 6_000_000}
-    fake.push("result", 1, id=id, n=10, digits=2, value="55", timings=timings)
-    journey = card(fake.page, 10).locator(".journey")
-    expect(journey.locator("summary")).to_have_text(re.compile("Journey, "))
+    journey = ended(fake, {"queued": 2_000_000, "computed": 6_000_000})
     drawn = lengths(journey)
     assert drawn["compute"] / drawn["queue"] == pytest.approx(3, rel=0.05)
     # The server's clock says much more than the browser's. Neither is bent to fit the other.
@@ -125,10 +130,7 @@ def test_the_legs_are_as_long_as_they_took(fake: FakeServer) -> None:
 
 @pytest.mark.injected
 def test_the_steps_at_the_ends_of_a_short_leg_stay_apart(fake: FakeServer) -> None:
-    id = fake.ask(10)
-    fake.push("result", 1, id=id, n=10, digits=2, value="55", timings={"queued": 1, "computed": 6_000_000})
-    journey = card(fake.page, 10).locator(".journey")
-    expect(journey.locator("summary")).to_have_text(re.compile("Journey, "))
+    journey = ended(fake, {"queued": 1, "computed": 6_000_000})
     step = journey.locator(".lane [data-leg=queue]").evaluate(
         "leg => parseFloat(getComputedStyle(leg, '::after').width)"
     )
@@ -138,10 +140,7 @@ def test_the_steps_at_the_ends_of_a_short_leg_stay_apart(fake: FakeServer) -> No
 
 @pytest.mark.injected
 def test_what_the_server_measured_is_drawn_between_posting_and_receiving(fake: FakeServer) -> None:
-    id = fake.ask(10)
-    fake.push("result", 1, id=id, n=10, digits=2, value="55", timings={"queued": 1_000, "computed": 1})
-    journey = card(fake.page, 10).locator(".journey")
-    expect(journey.locator("summary")).to_have_text(re.compile("Journey, "))
+    journey = ended(fake, {"queued": 1_000, "computed": 1})
     drawn = lengths(journey)
     received = drawn["post"] + drawn["wait"]
     assert drawn["before"] + drawn["queue"] + drawn["compute"] < received

@@ -22,7 +22,7 @@ pub(crate) struct Args {
         default_value = "127.0.0.1:8080"
     )]
     listen: SocketAddr,
-    /// Directory that jobs and results are kept in. It is made if there is none.
+    /// Directory that jobs and results are kept in. It is created if it does not exist.
     #[arg(
         long,
         env = "DATA",

@@ -196,7 +196,7 @@ impl Fake {
         let client = field("client");
         let since: Option<usize> = field("since").map(|since| since.parse().expect("a place"));
         let mut length = fake.length.subscribe();
-        // What is published after the socket is open comes over it.
+        // Without `since`, the socket sends the events that are published once it is open.
         let next = since.unwrap_or_else(|| *length.borrow());
         let next = next.saturating_sub(usize::from(fake.flaw == Flaw::BeginsAtSince));
         upgrade.on_upgrade(async move |mut socket| {

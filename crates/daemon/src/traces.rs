@@ -1,4 +1,4 @@
-//! The export of traces over OTLP, if the environment names a place for them. What is traced is decided in
+//! The export of traces over OTLP, if the environment names a receiver. The spans are made in
 //! the crate `trace`.
 
 mod client;

@@ -33,7 +33,7 @@ impl Roles {
         Self::of(embedded::Queue::in_memory_within(retention, seq))
     }
 
-    /// A queue in the files of `directory`, which is made if there is none. Jobs and events are there
+    /// A queue in the files of `directory`, which is created if it does not exist. Jobs and events are there
     /// again when the directory is opened the next time. Only one process can use it at a time.
     ///
     /// # Errors

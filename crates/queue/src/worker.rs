@@ -184,7 +184,7 @@ enum JobsKind {
 }
 
 impl Jobs {
-    /// Takes the next job, and waits for as long as there is none. `idle` says how many jobs the
+    /// Takes the next job, and waits until one arrives. `idle` says how many jobs the
     /// caller could take now, this one included: the queue is asked for at most that many.
     ///
     /// Cancel safe: if the future is dropped, no job is lost.

@@ -134,7 +134,7 @@ fn after_a_gap_the_number_is_asked_for_again() {
     assert_ne!(again.id, lost);
     assert_eq!(again.client, token);
     let id = again.accept();
-    // What is left of the first job does not make a number.
+    // The remaining parts of the first job do not make a number.
     socket.send(&part(&lost, 4, 2));
     socket.send(&long_result(&lost, 5));
     drop(socket);

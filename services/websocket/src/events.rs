@@ -75,7 +75,7 @@ async fn open(
 }
 
 impl Open {
-    /// The pieces of the next event, or of a comment if there is none for a while. `None` when the server
+    /// The pieces of the next event, or of a comment if no event comes for a while. `None` when the server
     /// is shutting down and it is the turn of this client to leave.
     async fn next(mut self) -> Option<(Vec<Bytes>, Self)> {
         if let Some(sending) = self.sending.take() {

@@ -10,7 +10,7 @@ mod close;
 mod config;
 mod drain;
 mod events;
-mod frames;
+mod frame_length;
 mod metrics;
 mod outgoing;
 mod request;

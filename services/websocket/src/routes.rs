@@ -22,7 +22,7 @@ use crate::{
     close::CloseReason,
     drain::Drain,
     events,
-    frames::FrameLengths,
+    frame_length::FrameLengths,
     metrics::Kind,
     request::Request,
     socket::Socket,

@@ -17,7 +17,7 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    Metrics, admission::Admission, close::CloseReason, drain::Place, frames::FrameLength,
+    Metrics, admission::Admission, close::CloseReason, drain::Place, frame_length::FrameLength,
     outgoing::Outgoing,
 };
 

@@ -26,7 +26,7 @@ impl Settings {
     }
 
     fn read(environment: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Option<Self>> {
-        // An empty value is none, as the specification says.
+        // An empty variable counts as unset, as the specification says.
         let value = |name: &str| environment(name).filter(|value| !value.is_empty());
         let number = |name: &str| {
             let text = value(name);

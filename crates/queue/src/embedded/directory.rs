@@ -48,7 +48,7 @@ pub enum OpenError {
 }
 
 impl Directory {
-    /// Takes the directory, and makes it if there is none.
+    /// Takes the directory, and creates it if it does not exist.
     pub(super) fn create(path: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Unusable(path.to_owned(), error);
         DirBuilder::new()
@@ -121,7 +121,7 @@ impl Directory {
     }
 }
 
-/// Opens a file, and makes it if there is none.
+/// Opens a file, and creates it if it does not exist.
 pub(super) fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)

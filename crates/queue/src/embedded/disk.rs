@@ -175,7 +175,7 @@ impl Disk {
     }
 }
 
-/// Room for the record of a delivery. There is none if the writer has ended.
+/// Room for the record of a delivery, or `None` if the writer has ended.
 pub(super) struct Attempting<'a>(Option<mpsc::Permit<'a, Operation>>);
 
 impl Attempting<'_> {

@@ -36,7 +36,7 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Opens the store, or makes one if there is none.
+    /// Opens the store, and creates it if it does not exist.
     pub(super) fn open(directory: &Directory, now: Instant) -> Result<Self, OpenError> {
         let path = directory.store();
         open(&path, now).map_err(|error| OpenError::Store(directory.path().to_owned(), error))

@@ -136,7 +136,7 @@ impl<S: Store> Writer<S> {
             // and then nothing would wake us again.
             let closes = closing.load(Ordering::Acquire);
             if closes {
-                // What was sent before is still written.
+                // The operations that were sent before are still written.
                 operations.close();
                 while let Ok(operation) = operations.try_recv() {
                     arrived.push(operation);

@@ -18,8 +18,8 @@ pub(crate) struct Holding {
     pub(crate) waiting: u64,
     /// Taken and not acknowledged.
     pub(crate) in_progress: u64,
-    /// When the queue got the oldest of them, in microseconds since the Unix epoch. `None` if there is none,
-    /// or if the time is not known.
+    /// When the queue got the oldest of them, in microseconds since the Unix epoch. `None` if the lane is
+    /// empty or the time is not known.
     pub(crate) oldest_us: Option<u64>,
 }
 

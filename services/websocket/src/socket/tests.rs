@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    Config, admission::Admissions, drain::Drain, frames::FrameLengths, metrics::Kind,
+    Config, admission::Admissions, drain::Drain, frame_length::FrameLengths, metrics::Kind,
     request::Request,
 };
 

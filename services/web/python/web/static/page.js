@@ -666,7 +666,7 @@ function threeDigits(number) {
   return number.toFixed(number < 10 ? 2 : number < 100 ? 1 : 0);
 }
 
-/** Sets a text and hides the element if there is none. Unchanged text is left alone, and so is a selection in it. */
+/** Sets a text, and hides the element if the text is empty. Unchanged text is left alone, and so is a selection in it. */
 function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
   element.hidden = text === "";
