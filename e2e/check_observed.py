@@ -1,12 +1,14 @@
-"""Checks the files of Grafana in deploy/observe: `python -m e2e.check_observed`. Grafana itself is not needed.
+"""Checks the files of Grafana and Jaeger in deploy/observe: `python -m e2e.check_observed`. Neither has to run.
 
-The dashboard is parsed into the types that Grafana publishes. promtool checks the files of Prometheus.
+The dashboard is parsed into the types that Grafana publishes, and Jaeger's configuration is compared with the one that
+Jaeger has built in. promtool checks the files of Prometheus.
 """
 
 import json
 import warnings
 from collections.abc import Iterator
 from enum import Enum
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
@@ -19,9 +21,11 @@ _ROOT = DIRECTORY.parents[1]
 def main() -> None:
     check_dashboard()
     check_provisioning()
+    check_traces()
     check_operations()
     panels = sum(panel["type"] != "row" for panel in dashboard()["panels"])
-    print(f"dashboard: {panels} panels and {len(dashboard_queries())} queries are valid, Grafana itself did not run")
+    queries = len(dashboard_queries())
+    print(f"observe: {panels} panels, {queries} queries and Jaeger's file are valid; Grafana and Jaeger did not run")
 
 
 def check_dashboard() -> None:
@@ -105,6 +109,36 @@ def check_provisioning() -> None:
     assert mounts[f"./{DASHBOARD.parent.relative_to(_ROOT)}"] == provider["options"]["path"]
     home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert home == f"{provider['options']['path']}/{DASHBOARD.name}"
+
+
+def check_traces() -> None:
+    """Insists that Jaeger knows every setting of jaeger.yaml, and that each name in it stands for something there."""
+    services = yaml.safe_load((_ROOT / "compose.observe.yaml").read_text())["services"]
+    _, _, version = services["jaeger"]["image"].partition(":")
+    built_in = yaml.safe_load((Path(__file__).parent / "testdata" / f"jaeger-{version}.yaml").read_text())
+    said = yaml.safe_load((DIRECTORY / "jaeger.yaml").read_text())
+    # The one name in it that can be chosen freely.
+    (storage,) = said["extensions"]["jaeger_storage"]["backends"]
+    backends = built_in["extensions"]["jaeger_storage"]["backends"]
+    backends[storage] = backends.pop("some_storage")
+    unknown = sorted(settings(said) - settings(built_in))
+    assert not unknown, f"jaeger.yaml: Jaeger {version} does not have {unknown}"
+
+    service = said["service"]
+    assert set(service["extensions"]) == said["extensions"].keys(), "jaeger.yaml: an extension is not used"
+    for pipeline in service["pipelines"].values():
+        for kind, names in pipeline.items():
+            assert set(names) == said[kind].keys(), f"jaeger.yaml: not all {kind} are used, or some are missing"
+    stores = said["exporters"]["jaeger_storage_exporter"]["trace_storage"]
+    shows = said["extensions"]["jaeger_query"]["storage"]["traces"]
+    assert stores == shows == storage, "jaeger.yaml: traces are not read where they are stored"
+
+
+def settings(said: object, path: str = "") -> set[str]:
+    """The paths of all settings."""
+    if not isinstance(said, dict):
+        return set()
+    return {f"{path}/{name}" for name in said}.union(*(settings(of, f"{path}/{name}") for name, of in said.items()))
 
 
 def check_operations() -> None:

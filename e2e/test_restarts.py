@@ -39,8 +39,6 @@ _DRAIN_S = 5
 OUTAGE = pytest.mark.browser_errors("net::ERR_", "status of 50", "WebSocket connection to")
 
 Fault = Callable[[Container], None]
-FAULTS = pytest.mark.parametrize("fault", [Container.restart, Container.kill], ids=["restart", "kill"])
-EACH_SERVICE = pytest.mark.parametrize("service", SERVICES)
 
 
 @pytest.fixture(autouse=True)
@@ -50,20 +48,25 @@ def ready_again(stack: Stack) -> Iterator[None]:
 
 
 @OUTAGE
-@FAULTS
-@EACH_SERVICE
-def test_a_page_loses_nothing_to_an_outage(stack: Stack, page: Page, service: str, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [Container.restart, Container.kill], ids=["restart", "kill"])
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_outage_loses_nothing(stack: Stack, client: Client, page: Page, service: str, fault: Fault) -> None:
+    """A page shows all that it asked for, and every job that a client got a 202 for ends once."""
+    with client.private() as listening:
+        seq = listening.result(client.submit(0))["seq"]
     ask(page, "1000")
     shows(page, 1000)
-    meanwhile: list[int] = []
-    with ThreadPoolExecutor(1) as pool:
+    asked: list[int] = []
+    with ThreadPoolExecutor(2) as pool:
         failing = pool.submit(fault, stack.container(service))
-        while not failing.done() or len(meanwhile) < 10:
-            meanwhile.append(60 + len(meanwhile))
-            ask(page, str(meanwhile[-1]))
+        submitting = pool.submit(submit_until, client, failing)
+        while not submitting.done() or len(asked) < 10:
+            asked.append(60 + len(asked))
+            ask(page, str(asked[-1]))
             page.wait_for_timeout(100)
         failing.result()
-    for n in meanwhile:
+        accepted = submitting.result()
+    for n in asked:
         again = card(page, n).get_by_role("button", name="Try again")
         done = card(page, n).and_(page.locator("[data-state=done]"))
         expect(done.or_(again)).to_be_visible(timeout=30_000)
@@ -72,24 +75,10 @@ def test_a_page_loses_nothing_to_an_outage(stack: Stack, page: Page, service: st
         shows(page, n)
     stack.wait_until_ready()
     page.reload()
-    for n in (1000, *meanwhile):
+    for n in (1000, *asked):
         shows(page, n)
     ask(page, "1001")
     shows(page, 1001)
-
-
-@FAULTS
-@EACH_SERVICE
-def test_every_accepted_job_ends_once(stack: Stack, client: Client, service: str, fault: Fault) -> None:
-    with client.private() as listening:
-        seq = listening.result(client.submit(0))["seq"]
-    accepted: list[Job] = []
-    with ThreadPoolExecutor(1) as pool:
-        failing = pool.submit(fault, stack.container(service))
-        while not failing.done() or len(accepted) < 100:
-            accepted.append(eventually(lambda: try_to_submit(client, len(accepted) % 1000), "a job being accepted"))
-        failing.result()
-    stack.wait_until_ready()
     stack.wait_until_settled()
     ends = client.ends(seq)
     values = [[end["value"] for end in ends.get(job.id, [])] for job in accepted]
@@ -258,6 +247,14 @@ def crowd(url: str, sockets: int) -> Iterator["Future[dict[str, Any]]"]:
             report.set_result(json.loads(process.stdout.readline()))
         finally:
             process.terminate()
+
+
+def submit_until(client: Client, over: "Future[None]") -> list[Job]:
+    """Submits jobs until something is over, and at least a hundred."""
+    accepted: list[Job] = []
+    while not over.done() or len(accepted) < 100:
+        accepted.append(eventually(lambda: try_to_submit(client, len(accepted) % 1000), "a job being accepted"))
+    return accepted
 
 
 def try_to_submit(client: Client, n: int, id: str | None = None) -> Job | None:
