@@ -25,8 +25,10 @@ from bench.systems import Project, Unavailable, compose_is_ready, free_port
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 DRIVER = TARGET / "release" / "bench"
+# The five services and a cluster can be disturbed at the same time.
+NAME = "chaos-cluster" if os.environ.get("CLUSTER") else "chaos"
 # Where a run's figures and, if it found something, the services' logs are put.
-ARTIFACTS = TARGET / "chaos"
+ARTIFACTS = TARGET / NAME
 
 RATE = 100
 LONG_EVERY_S = 3
@@ -145,7 +147,7 @@ def running(project: str | None, url: str | None) -> Iterator[tuple[str, str]]:
     address = f"127.0.0.1:{free_port()}"
     limits = ("POST_RATE", "POST_BURST", "REQUESTS_PER_ADDRESS", "SOCKETS_PER_ADDRESS")
     environment = {"LISTEN": address, "SYNC_INTERVAL": "always", **dict.fromkeys(limits, "30000")}
-    five = Project(ROOT, suffix="-chaos", environment=environment)
+    five = Project(ROOT, suffix=f"-{NAME}", environment=environment)
     with five.removed_afterwards():
         say("starting the services")
         five.run("up")
