@@ -80,9 +80,10 @@ impl Feed {
     }
 
     /// Says which part of the log is held elsewhere, and returns the place after which events are to
-    /// be appended: after the last that the reader has, or after `start`.
+    /// be appended: after the last that the reader has, or after `start`. `None` if `held` seems to lack the
+    /// newest events, so that it has to be asked for again.
     #[must_use]
-    pub fn connect(&self, held: Held, start: u64) -> u64 {
+    pub fn connect(&self, held: Held, start: u64) -> Option<u64> {
         self.0.connect(held, start)
     }
 

@@ -96,9 +96,16 @@ impl Log {
 
     /// Tells the tail which part of the log the history holds. Returns the place after which events must
     /// be appended: the place of the tail's last event, or `start` if the tail has no event from which
-    /// the log still continues.
-    pub(crate) fn connect(&self, held: Held, start: u64) -> u64 {
-        self.tail.lock().connect(held, start)
+    /// the log still continues. `None` if the answer seems to lack the newest events. It is believed once it
+    /// has been the same for longer than an answer may lack any.
+    pub(crate) fn connect(&self, held: Held, start: u64) -> Option<u64> {
+        let staleness = self
+            .history
+            .as_ref()
+            .map_or(Duration::ZERO, |history| history.staleness());
+        self.tail
+            .lock()
+            .connect(held, start, staleness, Instant::now())
     }
 
     pub(crate) fn append(&self, entry: Entry) {
@@ -145,7 +152,9 @@ impl Collector for Log {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use futures_util::FutureExt;
 
     use super::*;
 
@@ -174,6 +183,69 @@ mod tests {
             context: None,
             message: "x".into(),
         }
+    }
+
+    /// A history read from a node that does not know the newest events until it is asked the third time.
+    #[derive(Debug, Default)]
+    struct NodeThatIsBehind(AtomicU64);
+
+    impl History for NodeThatIsBehind {
+        fn next_after<'a>(&'a self, _: &'a [Audience], _: u64) -> Answer<'a, Next> {
+            let entry = None;
+            Box::pin(async { Next { entry, first: 1 } })
+        }
+
+        fn held(&self) -> Answer<'_, Held> {
+            let asked = self.0.fetch_add(1, Ordering::Relaxed);
+            let last = if asked < 2 { 10 } else { 20 };
+            Box::pin(async move { Held { first: 1, last } })
+        }
+
+        fn staleness(&self) -> Duration {
+            Duration::from_secs(15)
+        }
+    }
+
+    fn log_over(history: impl History + 'static) -> Log {
+        Log::with_history(System::Nats, Retention::LOG, Arc::new(history))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_is_behind_does_not_make_a_reader_miss_anything() {
+        let log = log_over(NodeThatIsBehind::default());
+        log.connect(Held { first: 1, last: 10 }, 10);
+        let mut cursor = log.cursor(&[Audience::Public], |_| true, Some(15)).unwrap();
+        let appended = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            for seq in 11..=16 {
+                log.append(entry(seq, Audience::Public));
+            }
+        };
+        let (next, ()) = tokio::join!(cursor.next(), appended);
+        assert_eq!(next, Item::Entry(Arc::new(entry(16, Audience::Public))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_from_a_log_that_is_gone_is_told_once_no_node_can_be_behind() {
+        let log = log_over(NodeThatIsBehind::default());
+        log.connect(Held { first: 1, last: 20 }, 20);
+        let mut cursor = log
+            .cursor(&[Audience::Public], |_| true, Some(1000))
+            .unwrap();
+        let asked = Instant::now();
+        assert_eq!(cursor.next().await, Item::Gap(0));
+        assert!(asked.elapsed() >= Duration::from_secs(15));
+    }
+
+    #[tokio::test]
+    async fn what_the_tail_has_is_not_skipped_because_a_node_does_not_know_it() {
+        let log = log_over(NodeThatIsBehind::default());
+        log.connect(Held { first: 1, last: 10 }, 10);
+        log.append(entry(11, Audience::Public));
+        let mut cursor = log.cursor(&[Audience::Public], |_| true, Some(5)).unwrap();
+        let next = cursor.next().now_or_never();
+        let expected = Item::Entry(Arc::new(entry(11, Audience::Public)));
+        assert_eq!(next, Some(expected));
     }
 
     #[tokio::test]

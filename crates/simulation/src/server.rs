@@ -93,6 +93,7 @@ impl Stored {
 /// An event as the server stored it.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
+    at: Instant,
     pub(crate) seq: u64,
     pub(crate) audience: Audience,
     pub(crate) context: JobContext,
@@ -164,11 +165,15 @@ impl Server {
         self.state.lock().disk
     }
 
-    pub(crate) fn held(&self) -> Held {
+    /// The part of the log that is held, as a node says that does not know what was stored in the last `age`.
+    pub(crate) fn held(&self, age: Duration) -> Held {
         let state = self.state.lock();
+        let first = first(&state);
+        let newer = state.log.iter().rev();
+        let newer = newer.take_while(|stored| stored.at.elapsed() < age);
         Held {
-            first: first(&state),
-            last: state.last,
+            first,
+            last: state.last - newer.count() as u64,
         }
     }
 
@@ -199,6 +204,7 @@ impl Server {
     /// The event that the log would hold next, for a feed that does not wait for the disk.
     fn guess(&self, audience: &Audience, event: &Event, context: JobContext) -> Stored {
         Stored {
+            at: Instant::now(),
             seq: self.state.lock().last + 1,
             audience: audience.clone(),
             context,
@@ -237,6 +243,7 @@ impl Server {
         let payload = event.encode();
         let (_, message) = event::message(&payload, seq).expect("an event was encoded");
         state.log.push_back(Stored {
+            at: Instant::now(),
             seq,
             audience: audience.clone(),
             context,

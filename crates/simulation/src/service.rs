@@ -34,6 +34,10 @@ use crate::{
 
 /// The time a process has to end after SIGTERM.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+/// For how long a node of the queue may not know what the others have stored.
+const STALENESS_MS: u64 = 5000;
+/// When to ask again after such a node has answered.
+const ASK_AGAIN_MS: u64 = 100;
 /// The most bytes that are read from a connection at once.
 const CHUNK: usize = 2048;
 
@@ -237,16 +241,20 @@ impl Follower {
             let preloaded = self.chance.between(0, 20);
             let is_last = !self.plan.faults || self.plan.is_calm_in(Duration::from_millis(cut_ms));
             let server = Arc::clone(&self.server);
+            let age = age(self.plan, &mut self.chance);
             let (disk, held) = self
                 .link
-                .until_answered(|| ready((server.disk(), server.held())))
+                .until_answered(|| ready((server.disk(), server.held(age))))
                 .await;
             let start = held
                 .last
                 .saturating_sub(preloaded)
                 .max(held.first.saturating_sub(1))
                 .min(held.last);
-            let position = self.feed.connect(held, start);
+            let Some(position) = self.feed.connect(held, start) else {
+                pause_ms(ASK_AGAIN_MS).await;
+                continue;
+            };
             let cut = async {
                 if is_last {
                     pending::<()>().await;
@@ -303,11 +311,14 @@ impl ServerHistory {
     /// which they ask at the same moment is random. So what happens to a request must depend on the
     /// request alone.
     fn link(&self, request: impl Hash) -> Link {
-        let mut hasher = DefaultHasher::new();
-        (self.started.elapsed(), request).hash(&mut hasher);
         let backend = Arc::new(Client(Arc::clone(&self.server)));
-        let chance = self.plan.chance(hasher.finish());
-        Link::new(backend, None, self.plan.faults, chance)
+        Link::new(backend, None, self.plan.faults, self.chance(request))
+    }
+
+    fn chance(&self, of: impl Hash) -> Chance {
+        let mut hasher = DefaultHasher::new();
+        (self.started.elapsed(), of).hash(&mut hasher);
+        self.plan.chance(hasher.finish())
     }
 }
 
@@ -335,9 +346,23 @@ impl History for ServerHistory {
 
     fn held(&self) -> Answer<'_, Held> {
         Box::pin(async {
+            let age = age(self.plan, &mut self.chance("age"));
             self.link("held")
-                .until_answered(|| ready(self.server.held()))
+                .until_answered(|| ready(self.server.held(age)))
                 .await
         })
+    }
+
+    fn staleness(&self) -> Duration {
+        Duration::from_millis(STALENESS_MS)
+    }
+}
+
+/// How old the knowledge of the node is that answers. Most nodes are up to date.
+fn age(plan: Plan, chance: &mut Chance) -> Duration {
+    if plan.faults && chance.one_in(4) {
+        Duration::from_millis(chance.between(0, STALENESS_MS))
+    } else {
+        Duration::ZERO
     }
 }

@@ -1,6 +1,6 @@
 //! Reading the stream RESULTS: the log of events.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -47,6 +47,10 @@ const PRELOADED_BYTES: u64 = 48 * 1024 * 1024;
 /// tail. An event may be 1 MiB long.
 const MAX_READS: usize = 32;
 
+/// For how long a node that led the stream, and was then frozen or cut off, may not know that others have
+/// gone on without it. They do so after 4 to 9 s, and tell it as soon as they can reach it.
+const STALENESS: Duration = Duration::from_secs(15);
+
 fn config(replicas: u8) -> Config {
     Config {
         name: STREAM.into(),
@@ -82,6 +86,7 @@ pub(crate) async fn read(
         link,
         bytes,
         reads: Semaphore::new(MAX_READS),
+        staleness: staleness(options.replicas),
     };
     let connections = Connections::of([feed.link.clone(), results.link.clone()]);
     let log = Log::with_history(System::Nats, Retention::TAIL, Arc::new(results));
@@ -107,6 +112,16 @@ struct Results {
     /// The size of the stream.
     bytes: Sampled<u64>,
     reads: Semaphore,
+    staleness: Duration,
+}
+
+/// One node knows all that it has stored.
+fn staleness(replicas: u8) -> Duration {
+    if replicas > 1 {
+        STALENESS
+    } else {
+        Duration::ZERO
+    }
 }
 
 impl History for Results {
@@ -116,6 +131,10 @@ impl History for Results {
 
     fn held(&self) -> Answer<'_, Held> {
         Box::pin(self.until_answered(held))
+    }
+
+    fn staleness(&self) -> Duration {
+        self.staleness
     }
 
     fn bytes(&self) -> Option<u64> {
@@ -187,13 +206,13 @@ impl Feed {
     ) -> Result<Infallible, async_nats::Error> {
         link::check_server(&self.context.client())?;
         let state = self.declare().await?;
-        let position = log.connect(
-            Held {
-                first: state.first_sequence,
-                last: state.last_sequence,
-            },
-            preload_position(&state),
-        );
+        let held = Held {
+            first: state.first_sequence,
+            last: state.last_sequence,
+        };
+        let Some(position) = log.connect(held, preload_position(&state)) else {
+            return Err("the node that answered does not have the newest events".into());
+        };
         let consumer = push::OrderedConfig {
             // Without a name, creating the consumer would need the permission to create any consumer.
             name: Some(format!("tail-{}", Uuid::new_v4().simple())),

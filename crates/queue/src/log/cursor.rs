@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::select_all;
 use parking_lot::Mutex;
 use protocol::{Audience, event::Kind};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use trace::Span;
 
 use super::{
@@ -14,7 +14,10 @@ use super::{
     places::{Place, Places},
     tail::{Look, Tail},
 };
-use crate::spans::{self, System};
+use crate::{
+    backoff::Backoff,
+    spans::{self, System},
+};
 
 /// The next thing that a cursor finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,21 +134,21 @@ impl Cursor {
                     self.reach(before_first);
                     return Item::Gap(before_first);
                 }
-                (Look::Behind { floor, .. }, None) => {
+                (Look::Behind { floor }, None) => {
                     self.reach(floor);
                     return Item::Gap(floor);
                 }
-                (Look::Behind { head, .. }, Some(history)) => {
+                (Look::Behind { floor }, Some(history)) => {
                     let next = history.next_after(&self.audiences, self.position).await;
                     if next.first > self.position.saturating_add(1) {
                         self.reach(next.first - 1);
                         return Item::Gap(self.position);
                     }
-                    // The history may have been read at one time for one audience and later for
-                    // another, so it may have passed over an event that was stored in between. None
-                    // was up to the head, and the tail has what comes after it.
-                    let Some(entry) = next.entry.filter(|entry| entry.seq <= head) else {
-                        self.reach(self.position.max(head));
+                    // The history may lack the newest events. It may also have been read at one time for
+                    // one audience and later for another, and have passed over an event that was stored
+                    // in between. But the tail has everything after the floor.
+                    let Some(entry) = next.entry.filter(|entry| entry.seq <= floor) else {
+                        self.reach(floor);
                         continue;
                     };
                     self.reach(entry.seq);
@@ -177,14 +180,22 @@ impl Cursor {
     }
 
     /// The place to continue from, if this cursor's own place lies after the end of the log: that log
-    /// is gone, and a new log has begun.
+    /// is gone, and a new log has begun. It takes a while to be sure of that.
     async fn end_if_ahead(&self) -> Option<u64> {
-        match &self.history {
-            None => self.tail.lock().end(),
-            Some(history) => {
-                let held = history.held().await;
-                (held.last < self.position).then_some(held.first.saturating_sub(1))
+        let Some(history) = &self.history else {
+            return self.tail.lock().end();
+        };
+        let asked = Instant::now();
+        let mut backoff = Backoff::default();
+        loop {
+            let held = history.held().await;
+            if self.position <= held.last {
+                return None;
             }
+            if asked.elapsed() >= history.staleness() {
+                return Some(held.first.saturating_sub(1));
+            }
+            backoff.wait().await;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The part of the log that the tail no longer holds.
 
-use std::{fmt, pin::Pin};
+use std::{fmt, pin::Pin, time::Duration};
 
 use protocol::Audience;
 
@@ -14,6 +14,11 @@ pub trait History: fmt::Debug + Send + Sync {
 
     /// Which part of the log is held.
     fn held(&self) -> Answer<'_, Held>;
+
+    /// For how long an answer may lack events that have been stored.
+    fn staleness(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// How many bytes of events the whole log holds, as far as is known at this moment.
     fn bytes(&self) -> Option<u64> {

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use protocol::{Audience, event::Kind};
@@ -27,6 +28,8 @@ pub(super) struct Tail {
     era: u64,
     /// The place of the last event that was evicted.
     floor: u64,
+    /// When the log was first said to end before `head`, if that has been so ever since.
+    doubted_at: Option<Instant>,
     bytes: usize,
     by_age: VecDeque<(Instant, Arc<Entry>)>,
     channels: HashMap<Audience, Channel>,
@@ -52,8 +55,8 @@ pub(super) enum Look {
     /// The cursor's place belongs to a log that is gone. The tail holds everything after `floor` of
     /// the log of `era`.
     Elsewhere { era: u64, floor: u64 },
-    /// The next event was evicted. The tail holds everything after `floor` up to `head`.
-    Behind { floor: u64, head: u64 },
+    /// The next event was evicted. The tail holds everything after `floor`.
+    Behind { floor: u64 },
 }
 
 impl Tail {
@@ -64,6 +67,7 @@ impl Tail {
             end: 0,
             era: 0,
             floor: 0,
+            doubted_at: None,
             bytes: 0,
             by_age: VecDeque::new(),
             channels: HashMap::new(),
@@ -88,18 +92,33 @@ impl Tail {
     }
 
     /// See [`Log::connect`](super::Log::connect).
-    pub(super) fn connect(&mut self, held: Held, start: u64) -> u64 {
+    pub(super) fn connect(
+        &mut self,
+        held: Held,
+        start: u64,
+        staleness: Duration,
+        now: Instant,
+    ) -> Option<u64> {
         match self.head {
             // The log goes on from the tail.
             Some(head) if held.first <= head + 1 && head <= held.last => {
                 self.end = held.last;
-                head
+                self.doubted_at = None;
+                Some(head)
+            }
+            // The newest events are gone, or whoever answered does not know them yet.
+            Some(head)
+                if held.last < head
+                    && now.duration_since(*self.doubted_at.get_or_insert(now)) < staleness =>
+            {
+                None
             }
             // This is the first connection, or the events after the tail are gone, perhaps because
             // the log was lost.
             _ => {
                 self.begin(start, held.last);
-                start
+                self.doubted_at = None;
+                Some(start)
             }
         }
     }
@@ -208,9 +227,8 @@ impl Tail {
             })
             .max()
             .unwrap_or(self.floor);
-        let head = self.head.unwrap_or_default();
         if position < floor {
-            return Look::Behind { floor, head };
+            return Look::Behind { floor };
         }
         channels()
             .filter_map(|channel| {
@@ -223,9 +241,12 @@ impl Tail {
                     .find(|entry| wanted(entry.kind))
             })
             .min_by_key(|entry| entry.seq)
-            .map_or(Look::UpToDate { head }, |entry| {
-                Look::Found(Arc::clone(entry))
-            })
+            .map_or_else(
+                || Look::UpToDate {
+                    head: self.head.unwrap_or_default(),
+                },
+                |entry| Look::Found(Arc::clone(entry)),
+            )
     }
 }
 
@@ -247,14 +268,16 @@ fn cost(entry: &Entry) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const RETENTION: Retention = Retention {
         bytes: 10 * (ENTRY_OVERHEAD + 1),
         age: Duration::from_secs(600),
     };
+
+    fn connect(tail: &mut Tail, held: Held, start: u64) -> Option<u64> {
+        tail.connect(held, start, Duration::ZERO, Instant::now())
+    }
 
     fn client(digit: char) -> Audience {
         Audience::Client(digit.to_string().repeat(16).parse().unwrap())
@@ -318,10 +341,7 @@ mod tests {
         assert_eq!(tail.by_age.len(), 10);
         assert!(matches!(
             tail.look(&[Audience::Public], |_| true, 0, 14),
-            Look::Behind {
-                floor: 15,
-                head: 25
-            }
+            Look::Behind { floor: 15 }
         ));
         assert_eq!(
             found(tail.look(&[Audience::Public], |_| true, 0, 15)),
@@ -360,7 +380,7 @@ mod tests {
         assert!(news.has_changed().unwrap());
         assert!(matches!(
             tail.look(&[Audience::Public], |_| true, 0, 1),
-            Look::Behind { floor: 4, head: 5 }
+            Look::Behind { floor: 4 }
         ));
     }
 
@@ -386,7 +406,7 @@ mod tests {
             first: 11,
             last: 20,
         };
-        assert_eq!(tail.connect(held, 15), 15);
+        assert_eq!(connect(&mut tail, held, 15), Some(15));
         assert_eq!(tail.end(), Some(20));
         tail.append(entry(16, Audience::Public), Instant::now());
         assert_eq!(tail.end(), Some(20));
@@ -400,17 +420,35 @@ mod tests {
     #[test]
     fn a_tail_goes_on_after_its_last_event_if_the_log_does() {
         let mut tail = tail([entry(1, Audience::Public), entry(2, Audience::Public)]);
-        assert_eq!(tail.connect(Held { first: 1, last: 9 }, 5), 2);
+        assert_eq!(connect(&mut tail, Held { first: 1, last: 9 }, 5), Some(2));
         assert_eq!(
             found(tail.look(&[Audience::Public], |_| true, 0, 0)),
             Some(1)
         );
         // The events between are gone.
-        assert_eq!(tail.connect(Held { first: 4, last: 9 }, 5), 5);
+        assert_eq!(connect(&mut tail, Held { first: 4, last: 9 }, 5), Some(5));
         assert!(matches!(
             tail.look(&[Audience::Public], |_| true, 0, 2),
-            Look::Behind { floor: 5, .. }
+            Look::Behind { floor: 5 }
         ));
+    }
+
+    #[test]
+    fn a_log_that_seems_to_end_earlier_is_another_one_only_if_it_stays_so() {
+        const STALENESS: Duration = Duration::from_secs(15);
+        let mut tail = tail([entry(1, Audience::Public), entry(2, Audience::Public)]);
+        let earlier = Held { first: 1, last: 1 };
+        let begin = Instant::now();
+        let mut connect = |held, after_s| {
+            let now = begin + Duration::from_secs(after_s);
+            tail.connect(held, 1, STALENESS, now)
+        };
+        assert_eq!(connect(earlier, 0), None);
+        assert_eq!(connect(earlier, 14), None);
+        assert_eq!(connect(Held { first: 1, last: 2 }, 14), Some(2));
+        assert_eq!(connect(earlier, 20), None);
+        assert_eq!(connect(earlier, 35), Some(1));
+        assert_eq!(tail.era(), 1);
     }
 
     #[test]
