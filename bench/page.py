@@ -89,9 +89,9 @@ is checked, and each job must have exactly one result; otherwise there is no fig
 shares the machine's cores with what it measures. Syncs are those of the whole disk, whichever process
 caused them.
 
-The first kind of table shows `bench load` with `--in-flight 1` or `64` and `--sockets one` or `private=64`,
-the second `bench large --n 100000000` with and without `--with-small-jobs`. `bench idle` measures the memory
-of sockets, and `bench fsync` the disk."""
+The tables headed "N = 90" show `bench load` with `--in-flight 1` or `64` and `--sockets one` or
+`private=64`; those headed "all digits of F(10^8)" show `bench large --n 100000000` with and without
+`--with-small-jobs`. `bench idle` measures the memory of sockets, and `bench fsync` the disk."""
 
 
 def describe(machine: Machine) -> str:
@@ -125,8 +125,8 @@ def binary(measured: Binary) -> str:
         "sockets",
         "opened in",
         "memory per socket",
-        "after a broadcast",
-        "reached all in",
+        "memory per socket after a broadcast",
+        "broadcast reached all in",
     ]
     return f"""## The binary
 
@@ -235,8 +235,9 @@ def scaling(measured: Scaling | None) -> str:
     ]
     rounds = "one round" if measured["rounds"] == 1 else f"the middle of {measured['rounds']} rounds"
     introduction = paragraph(
-        f"The five services with one of them threefold, and a cluster (`make up-cluster`) whose nodes keep one copy of "
-        f"each stream or three, all on this machine and this disk: {rounds}. With three "
+        f"The five services, once with one of each and then with three of one of them; and a cluster (`make up-cluster`) "
+        f"of three queue nodes and two of each other service, with one copy of each stream and with three. All of it runs "
+        f"on this machine and this disk. Each row is {rounds}. With three "
         f"copies, the cluster does {spread(measured['three_copies_over_one'])} times as many jobs per second as with one."
     )
     return f"""{title}{introduction}
@@ -294,7 +295,7 @@ def traced(measured: Traced) -> str:
 
 The receiver of the traces shares the machine with what is measured.
 
-{compared(measured["comparisons"], f"{measured['share']:.2%} of all traces exported", "none", "traced / not")}"""
+{compared(measured["comparisons"], f"{measured['share']:.2%} of all traces exported", "no traces exported", "traced / not")}"""
 
 
 def scraped(measured: Sequence[Comparison]) -> str:
@@ -302,7 +303,7 @@ def scraped(measured: Sequence[Comparison]) -> str:
 
 The metrics are read every second.
 
-{compared(measured, "with metrics", "none", "with / without")}"""
+{compared(measured, "with metrics", "without metrics", "with / without")}"""
 
 
 def compared(measured: Sequence[Comparison], ours_head: str, theirs_head: str, ratio_head: str) -> str:
@@ -362,7 +363,7 @@ def paragraph(text: str) -> str:
 
 
 def middle(ratios: Sequence[float]) -> int:
-    """Which of an odd number of ratios is their median."""
+    """The index of the median. The number of ratios has to be odd."""
     return ratios.index(statistics.median_low(ratios))
 
 

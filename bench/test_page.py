@@ -53,7 +53,7 @@ def test_a_comparison_shows_the_middle_ratio_and_the_extremes() -> None:
 def test_what_traces_cost_says_how_many_were_exported() -> None:
     compared: Comparison = {"label": "the binary", "figure": "start, ms", "ours": [3.0], "theirs": [2.0]}
     text = page.traced({"share": 0.01, "comparisons": [compared]})
-    assert "|  | 1.00% of all traces exported | none | traced / not |" in text
+    assert "|  | 1.00% of all traces exported | no traces exported | traced / not |" in text
     assert "| the binary: start, ms | 3.00 | 2.00 | 1.50 (1.50 to 1.50) |" in text
 
 

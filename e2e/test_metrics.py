@@ -1,4 +1,4 @@
-"""The metrics: each agreed one is there and counts the work, and none says who asked for it."""
+"""The metrics: exactly the expected ones are there, they count the work, and none says who asked for it."""
 
 import re
 from collections.abc import Callable
@@ -20,8 +20,8 @@ _CODE = {"code": {"1001", "1002", "1007", "1008", "1009", "1013"}}
 # Each family: its type, and all values of its labels.
 _Families = dict[str, tuple[str, dict[str, set[str]]]]
 
-# As many large jobs as take about as long as it takes to read the metrics of all containers.
-_JOBS_A_LOOK = 12
+# This many large jobs take about as long as reading the metrics of all containers once.
+_JOBS_PER_READING = 12
 
 _QUEUE_CLIENT: _Families = {
     "fibwire_queue_connected": ("gauge", {}),
@@ -76,13 +76,13 @@ _EXPECTED = {
     },
 }  # fmt: skip
 
-# What OpenMetrics itself adds to the labels.
-_OF_FORMAT = {"le", "version"}
+# The label of every histogram's buckets, and that of fibwire_build.
+_OTHER_LABELS = {"le", "version"}
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def test_every_process_shows_the_agreed_metrics_and_no_others(metrics: Metrics) -> None:
+def test_every_process_shows_the_expected_metrics_and_no_others(metrics: Metrics) -> None:
     def shown() -> bool:
         for exposition in metrics.read():
             assert exposition.content_type == CONTENT_TYPE
@@ -112,7 +112,7 @@ def test_every_label_has_few_values(metrics: Metrics, client: Client) -> None:
         for family in exposition.families():
             _, labels = _EXPECTED[exposition.process][family.name]
             for sample in family.samples:
-                found = {name: value for name, value in sample.labels.items() if name not in _OF_FORMAT}
+                found = {name: value for name, value in sample.labels.items() if name not in _OTHER_LABELS}
                 assert found.keys() == labels.keys(), sample
                 assert all(value in labels[name] for name, value in found.items()), sample
 
@@ -133,29 +133,29 @@ def test_a_job_is_counted_from_its_post_to_its_delivery(metrics: Metrics, client
         result = socket.result(client.submit(1000))
         assert metrics.value("fibwire_sockets", kind="websocket") >= 1
     for (name, labels), count in zip(counted, before, strict=True):
-        eventually(more(metrics, count, name, labels), f"{name}{labels} growing from {count}")
+        eventually(has_grown(metrics, count, name, labels), f"{name}{labels} growing from {count}")
     sent = metrics.value("fibwire_sent_bytes_total") - before[-1]
     assert sent >= len(result["value"])
 
 
-def test_a_stream_of_events_counts_as_one(metrics: Metrics, client: Client) -> None:
+def test_a_stream_of_events_and_its_deliveries_are_counted(metrics: Metrics, client: Client) -> None:
     before = metrics.value("fibwire_delivery_seconds_count")
     with client.private_events() as events:
         assert metrics.value("fibwire_sockets", kind="events") >= 1
         client.submit(10)
         events.next()
-    eventually(more(metrics, before, "fibwire_delivery_seconds_count", {}), "a delivery being counted")
+    eventually(has_grown(metrics, before, "fibwire_delivery_seconds_count", {}), "a delivery being counted")
 
 
 def test_a_gap_and_a_close_are_counted(metrics: Metrics, client: Client) -> None:
     gaps = metrics.value("fibwire_gaps_total")
     with client.private(since=1) as socket:
         assert socket.next()["type"] == "gap"
-    eventually(more(metrics, gaps, "fibwire_gaps_total", {}), "the gap being counted")
+    eventually(has_grown(metrics, gaps, "fibwire_gaps_total", {}), "the gap being counted")
     closes = metrics.value("fibwire_closes_total", code="1008")
     with client.socket(client="short") as socket:
         assert socket.closed() == 1008
-    eventually(more(metrics, closes, "fibwire_closes_total", {"code": "1008"}), "the close being counted")
+    eventually(has_grown(metrics, closes, "fibwire_closes_total", {"code": "1008"}), "the close being counted")
 
 
 def test_a_refusal_is_counted_by_its_status(metrics: Metrics, client: Client) -> None:
@@ -174,8 +174,9 @@ def test_a_job_that_is_posted_again_is_counted_as_a_duplicate(metrics: Metrics, 
 
 def test_jobs_that_the_queue_holds_are_counted(metrics: Metrics, client: Client) -> None:
     def held() -> bool:
-        # The five services look at the queue every few seconds, so there has to be a job at nearly any time.
-        for _ in range(_JOBS_A_LOOK):
+        # In the five services, the calculator asks the queue only every few seconds, so there has to be a job nearly
+        # all the time.
+        for _ in range(_JOBS_PER_READING):
             client.submit(20_000_000)
         shown = metrics.read()
         in_progress = value(shown, "fibwire_jobs_in_progress", lane="large")
@@ -206,7 +207,7 @@ def test_the_page_s_address_has_no_metrics(client: Client, path: str) -> None:
 
 
 @pytest.mark.compose
-def test_metrics_are_served_to_the_networks_of_a_service_alone(stack: Stack, metrics: Metrics) -> None:
+def test_no_service_publishes_the_port_of_its_metrics(stack: Stack, metrics: Metrics) -> None:
     served = {exposition.process for exposition in metrics.read()}
     assert served == {"web", "calculator", "websocket"}
     for service in served:
@@ -214,5 +215,5 @@ def test_metrics_are_served_to_the_networks_of_a_service_alone(stack: Stack, met
         assert not any(ports.values()), f"{service} publishes {ports}"
 
 
-def more(metrics: Metrics, than: float, name: str, labels: dict[str, str]) -> Callable[[], bool]:
-    return lambda: metrics.value(name, **labels) > than
+def has_grown(metrics: Metrics, since: float, name: str, labels: dict[str, str]) -> Callable[[], bool]:
+    return lambda: metrics.value(name, **labels) > since

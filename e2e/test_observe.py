@@ -16,7 +16,7 @@ pytestmark = pytest.mark.observe
 _JOBS = {*SERVICES, "nginx", "prometheus"}
 
 # Up to here a number is small.
-_LARGE_N = 1_000_000
+_MAX_SMALL_N = 1_000_000
 
 # Two scrapes make a rate, one a count.
 _SEEN_S = 60
@@ -36,7 +36,7 @@ def load(base_url: str) -> Iterator[None]:
                 while not stop.is_set():
                     jobs = [client.submit(n) for n in range(20)]
                     client.submit(jobs[0].n, id=jobs[0].id)
-                    socket.results([*jobs, client.submit(_LARGE_N + 1)])
+                    socket.results([*jobs, client.submit(_MAX_SMALL_N + 1)])
                     problem(client.post_json({"n": -1}), 422)
                     with client.private(since=1) as late:
                         late.next()

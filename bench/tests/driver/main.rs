@@ -18,7 +18,7 @@ use stage::{Mischief, Stage};
 
 /// Runs `bench` with these arguments and returns its report.
 fn bench(arguments: &[&str]) -> anyhow::Result<Value> {
-    let args = Args::try_parse_from([&["bench"], arguments].concat()).expect("right usage");
+    let args = Args::try_parse_from([&["bench"], arguments].concat()).expect("valid arguments");
     let mut out = Vec::new();
     bench::run(args, &mut out)?;
     Ok(serde_json::from_slice(&out).expect("one JSON object"))
@@ -98,11 +98,14 @@ fn what_a_job_costs_the_server_is_reported_when_asked_for() {
     let pid = std::process::id().to_string();
     let report = bench(&[&load as &[_], &["--pid", &pid, "--disk", "/proc"]].concat()).unwrap();
     assert_positive(&report, &["server_cpu_us_per_job", "driver_cpu_us_per_job"]);
-    assert!(report["syncs_per_job"].is_null(), "no disk in {report}");
+    assert!(
+        report["syncs_per_job"].is_null(),
+        "/proc is on no disk, but {report}"
+    );
 }
 
 #[test]
-fn every_fault_is_found_and_counted() {
+fn each_mischief_is_found_and_counted() {
     for (mischief, fault) in [
         (Mischief::WrongValue, Fault::WrongValue),
         (Mischief::Loses, Fault::Missing),
@@ -111,7 +114,7 @@ fn every_fault_is_found_and_counted() {
         (Mischief::Fails, Fault::Failed),
         (Mischief::Babbles, Fault::Malformed),
         (Mischief::Refuses, Fault::Refused(503)),
-        (Mischief::Renames, Fault::WrongId),
+        (Mischief::AnswersWrongId, Fault::WrongId),
     ] {
         assert_eq!(faults(mischief), [(fault, 1)], "{mischief:?}");
     }
@@ -192,7 +195,7 @@ fn a_disk_is_measured_and_left_as_it_was() {
 /// Audits the server for two seconds. Returns the report, and what was found.
 fn audit(stage: &Stage, arguments: &[&str]) -> (Value, Vec<Finding>) {
     let always = ["bench", "audit", "--url", &stage.url, "--seconds=2"];
-    let args = Args::try_parse_from([&always, arguments].concat()).expect("right usage");
+    let args = Args::try_parse_from([&always, arguments].concat()).expect("valid arguments");
     let mut out = Vec::new();
     let found = match bench::run(args, &mut out) {
         Ok(()) => Vec::new(),
@@ -206,8 +209,8 @@ fn audit(stage: &Stage, arguments: &[&str]) -> (Value, Vec<Finding>) {
     (serde_json::from_str(report).expect("JSON"), found)
 }
 
-/// The findings of an audit, with 200 jobs of three private clients and a public one, in a server with `flaw`.
-fn found(flaw: Flaw) -> (Value, Vec<Finding>) {
+/// Audits a server with `flaw`, with 200 jobs from three private clients and a public one.
+fn audit_with(flaw: Flaw) -> (Value, Vec<Finding>) {
     let clients = ["--private=3", "--public=1", "--long-every=60"];
     let waits = ["--patience=2", "--quiet=0"];
     audit(&Stage::with_log(flaw), &[&clients as &[_], &waits].concat())
@@ -247,14 +250,14 @@ fn an_audit_finds_every_flaw() {
         (Flaw::RepeatsPart, Finding::RepeatedPart),
         (Flaw::Gap, Finding::Gap),
     ] {
-        let (report, found) = found(flaw);
+        let (report, found) = audit_with(flaw);
         assert_eq!(found, [finding], "{flaw:?}: {report}");
     }
 }
 
 #[test]
 fn an_audit_finds_that_a_job_is_never_accepted() {
-    let (report, found) = found(Flaw::RefusesForGood);
+    let (report, found) = audit_with(Flaw::RefusesForGood);
     assert_eq!(found, [Finding::Wrong, Finding::Unaccepted], "{report}");
 }
 
@@ -268,7 +271,7 @@ fn an_audit_forgives_what_a_client_can_mend() {
         Flaw::HangsUpButKeeps,
         Flaw::ClosesSockets,
     ] {
-        let (report, found) = found(flaw);
+        let (report, found) = audit_with(flaw);
         assert_eq!(found, [], "{flaw:?}: {report}");
         assert_eq!(
             (&report["accepted"], &report["done"]),
@@ -280,7 +283,7 @@ fn an_audit_forgives_what_a_client_can_mend() {
 
 #[test]
 fn an_audit_counts_jobs_that_ended_without_a_value() {
-    let (report, found) = found(Flaw::Fails);
+    let (report, found) = audit_with(Flaw::Fails);
     assert_eq!(found, [], "{report}");
     assert_eq!(
         (&report["done"], &report["failed"]),
@@ -291,12 +294,12 @@ fn an_audit_counts_jobs_that_ended_without_a_value() {
 }
 
 #[test]
-fn jobs_that_are_due_while_the_server_stalls_wait_in_the_figures() {
+fn the_figures_include_the_wait_of_jobs_that_are_due_while_the_server_stalls() {
     let arguments = ["--private=1", "--public=0", "--long-every=60", "--quiet=0"];
     let (report, found) = audit(&Stage::with_log(Flaw::Stalls), &arguments);
     assert_eq!(found, [], "{report}");
-    // A stall of a second at the beginning of two: a quarter of all jobs wait for over half a second,
-    // although only one POST took so long.
+    // The server stalls for about the first of two seconds, so a quarter of all jobs wait for over half a
+    // second, although only one POST took that long.
     assert!(
         report["accepted_after"]["p90_us"].as_f64() > Some(5e5),
         "{report}"
@@ -316,7 +319,7 @@ fn a_new_client_tells_when_a_server_answers_again() {
 
 /// The report of 20 sockets that stayed for a second, in which 40 public jobs were posted.
 fn crowd(stage: &Stage) -> Value {
-    /// Posts the jobs as soon as the first line is written, which tells that the sockets are open.
+    /// Posts the jobs as soon as the first line is written, which says that the sockets are open.
     struct Out<'a>(Vec<u8>, Option<&'a Stage>);
     impl Write for Out<'_> {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -337,7 +340,7 @@ fn crowd(stage: &Stage) -> Value {
         "--sockets=20",
         "--seconds=1",
     ];
-    let args = Args::try_parse_from(arguments).expect("right usage");
+    let args = Args::try_parse_from(arguments).expect("valid arguments");
     let mut out = Out(Vec::new(), Some(stage));
     bench::run(args, &mut out).expect("a report");
     let out = String::from_utf8(out.0).expect("text");

@@ -48,12 +48,12 @@ impl Stage {
             let fib = Router::new()
                 .route("/fib", post(submit))
                 .with_state(submitter);
-            let sockets = websocket::Config {
+            let websocket_config = websocket::Config {
                 allowed_origins: protocol::Origins::default(),
                 max_sockets: 1000,
                 drain_s: 5,
             };
-            let calculator = calculator::Config {
+            let calculator_config = calculator::Config {
                 threads: NonZeroUsize::MIN,
                 memory_limit_mib: 1024,
             };
@@ -61,12 +61,17 @@ impl Stage {
                 websocket::run(
                     listener,
                     reader,
-                    sockets,
+                    websocket_config,
                     websocket::Metrics::default(),
-                    |sockets| sockets.merge(fib),
+                    |routes| routes.merge(fib),
                     shutdown.clone()
                 ),
-                calculator::run(worker, calculator, calculator::Metrics::default(), shutdown),
+                calculator::run(
+                    worker,
+                    calculator_config,
+                    calculator::Metrics::default(),
+                    shutdown
+                ),
             );
             served.expect("a server");
         })
@@ -126,7 +131,7 @@ async fn submit(State(submitter): State<Submitter>, headers: HeaderMap, body: By
     daemon::response(protocol::Response::to_submission(&job, outcome, None))
 }
 
-/// A fault of a fake server with one of its jobs.
+/// What a fake server does wrong with one of its jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mischief {
     None,
@@ -137,7 +142,7 @@ pub(crate) enum Mischief {
     Fails,
     Babbles,
     Refuses,
-    Renames,
+    AnswersWrongId,
 }
 
 /// The job that goes wrong, counted from 0.
@@ -162,7 +167,7 @@ impl Fake {
             Mischief::Refuses => {
                 return StatusCode::SERVICE_UNAVAILABLE.into_response();
             }
-            Mischief::None | Mischief::Renames => vec![right],
+            Mischief::None | Mischief::AnswersWrongId => vec![right],
             Mischief::WrongValue => vec![result(id, "2880067194370816121")],
             Mischief::Loses => vec![],
             Mischief::Repeats => vec![right.clone(), right],
@@ -173,7 +178,7 @@ impl Fake {
         for message in messages {
             fake.messages.send(message).expect("a socket");
         }
-        let id = if mischief == Mischief::Renames {
+        let id = if mischief == Mischief::AnswersWrongId {
             Uuid::now_v7()
         } else {
             id

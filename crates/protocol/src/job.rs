@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{Audience, ClientToken, JobContext, TraceParent, json};
 
 /// The largest n of a small job. A job with a larger n goes to the large lane.
-pub const LARGE_N: u64 = 1_000_000;
+pub const MAX_SMALL_N: u64 = 1_000_000;
 
 /// A request to compute F(`n`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +33,8 @@ struct Payload {
 }
 
 impl Job {
-    /// The job as it is submitted: JSON, without its `traceparent`, which travels in a header of that
-    /// name.
+    /// The job as it is submitted: JSON, without its `traceparent`, which travels next to it, in a
+    /// header or in the record on disk.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let payload = Payload {
@@ -67,7 +67,7 @@ impl Job {
     /// The lane that this job belongs to.
     #[must_use]
     pub fn lane(&self) -> Lane {
-        if self.n > LARGE_N {
+        if self.n > MAX_SMALL_N {
             Lane::Large
         } else {
             Lane::Small
@@ -86,7 +86,7 @@ impl Job {
 /// Jobs travel in two lanes, so that a flood of large ones does not delay the small ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Jobs with an n of up to [`LARGE_N`].
+    /// Jobs with an n of up to [`MAX_SMALL_N`].
     Small,
     /// Jobs with a larger n.
     Large,

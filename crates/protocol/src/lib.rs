@@ -25,7 +25,7 @@ pub use clock::unix_us;
 pub use context::JobContext;
 pub use event::Event;
 pub use hosts::{Hosts, InvalidHosts};
-pub use job::{Job, LARGE_N, Lane};
+pub use job::{Job, Lane, MAX_SMALL_N};
 pub use max_n::{InvalidMaxN, MaxN};
 pub use origins::{InvalidOrigin, Origins, Source};
 pub use problem::Problem;

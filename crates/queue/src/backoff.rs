@@ -6,8 +6,8 @@ use std::time::Duration;
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-/// The waits between the attempts at one task. They start at 20 ms and double up to half a second;
-/// each is drawn from the upper half of that bound.
+/// The waits between the attempts at one task. Each is drawn at random between half of a bound and all of it.
+/// The bound starts at 20 ms and doubles up to half a second.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,

@@ -21,7 +21,7 @@ use super::{
     posting::{RETRIED_STATUSES, retry_after},
 };
 
-/// How long the server may take to accept a connection, and then to answer the upgrade.
+/// How long an attempt at an address may take, and then each read and each write of the upgrade.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection without a frame for this long counts as lost. The server pings more often.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ pub(super) struct Socket {
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
-    #[error("the server asked to come back later")]
+    #[error("the server asked us to come back later")]
     NotNow(Option<Duration>),
     #[error(transparent)]
     Failed(#[from] tungstenite::Error),
@@ -57,7 +57,7 @@ enum ConnectError {
 }
 
 impl Socket {
-    /// Opens the socket. If the server asks to come back later, this waits and tries again. Any other
+    /// Opens the socket. If the server asks the client to come back later, this waits and tries again. Any other
     /// failure is an error, because the likely cause is a wrong address.
     pub(super) fn open(url: &str, client: &str, patience: &mut Patience) -> anyhow::Result<Self> {
         let uri = format!("{}/ws?client={client}", url.replacen("http", "ws", 1));
@@ -106,7 +106,7 @@ impl Socket {
         }
     }
 
-    /// Reads a frame, for as long as the server may be silent, but not longer than `left`.
+    /// Waits for a message, for at most [`SILENCE_LIMIT`] or `left`, whichever is shorter.
     fn read(&mut self, left: Duration) -> tungstenite::Result<tungstenite::Message> {
         tcp(&self.connection).set_read_timeout(Some(SILENCE_LIMIT.min(left)))?;
         self.connection.read()
@@ -129,7 +129,8 @@ impl Socket {
     }
 }
 
-/// Connects to `uri` and upgrades. Each step takes at most `left`.
+/// Connects to `uri` and upgrades. Each attempt at an address, and then each read and each write, takes at
+/// most `left`.
 fn connect(uri: &str, left: Duration) -> Result<Connection, ConnectError> {
     let timeout = OPEN_TIMEOUT.min(left);
     let stream = connect_tcp(uri, timeout)?;

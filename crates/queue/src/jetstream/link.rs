@@ -14,8 +14,10 @@ use tokio::{sync::watch, time::Instant};
 use super::options::JetStreamOptions;
 use crate::{Driver, backoff, metrics};
 
-/// How often an idle connection is checked. It is closed after two missed answers.
+/// How often a connection is checked. It is closed after two missed answers.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// The same where there is another server to go to if this one hangs or cannot be reached.
+const PING_INTERVAL_OF_SEVERAL: Duration = Duration::from_secs(1);
 
 /// How long one attempt to connect may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -77,7 +79,10 @@ async fn connect_as(
     .custom_inbox_prefix(format!("_INBOX_{user}"))
     .retry_on_initial_connect()
     .connection_timeout(CONNECTION_TIMEOUT)
-    .ping_interval(PING_INTERVAL)
+    .ping_interval(match options.urls.len() {
+        0 | 1 => PING_INTERVAL,
+        _ => PING_INTERVAL_OF_SEVERAL,
+    })
     .reconnect_delay_callback(|attempts| {
         backoff::delay(u32::try_from(attempts).expect("at two a second, 32 bits last for 68 years"))
     })

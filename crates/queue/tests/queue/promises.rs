@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     permissions::client,
-    stage::{Stage, context, entry, job, reader, result, take},
+    stage::{Stage, context, entry, job, reader, result, submitter, take},
 };
 
 /// How long the answer to a submission may take.
@@ -185,6 +185,29 @@ async fn every_submission_is_answered_in_time_while_the_queue_hangs() {
         stage.submitter.submit(&job(2)).await.ok()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_hangs_is_left_for_another() {
+    const LEFT_WITHIN: Duration = Duration::from_secs(8);
+    let (mut one, mut other) = (Stage::jetstream().await, Stage::jetstream().await);
+    let nodes = [&*one.server(), &*other.server()];
+    let (submitter, _drivers) = submitter(nodes).await;
+    // It is connected to one of them, which hangs at the latest in the second round.
+    for node in nodes {
+        node.pause();
+        let hangs = Instant::now();
+        eventually("a job that is taken", async || {
+            submitter.submit(&job(1)).await.ok()
+        })
+        .await;
+        assert!(
+            hangs.elapsed() < LEFT_WITHIN,
+            "taken after {:?}",
+            hangs.elapsed()
+        );
+        node.resume();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

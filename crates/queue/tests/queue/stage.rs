@@ -133,6 +133,22 @@ pub(crate) async fn reader(server: &NatsServer) -> (Reader, JoinSet<Stopped>) {
     (reader, ready([driver]).await)
 }
 
+/// A submitter that may use any of these servers.
+pub(crate) async fn submitter<'a>(
+    servers: impl IntoIterator<Item = &'a NatsServer>,
+) -> (Submitter, JoinSet<Stopped>) {
+    let options = servers
+        .into_iter()
+        .map(|server| options(server, "web"))
+        .reduce(|mut first, other| {
+            first.urls.extend(other.urls);
+            first
+        })
+        .expect("a server");
+    let (submitter, driver) = Submitter::connect(&options).await.expect("valid addresses");
+    (submitter, ready([driver]).await)
+}
+
 /// Runs the drivers and waits until each is ready.
 async fn ready(drivers: impl IntoIterator<Item = Driver>) -> JoinSet<Stopped> {
     let mut tasks = JoinSet::new();
