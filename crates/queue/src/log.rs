@@ -216,7 +216,7 @@ mod tests {
         log.connect(Held { first: 1, last: 10 }, 10);
         let mut cursor = log.cursor(&[Audience::Public], |_| true, Some(15)).unwrap();
         let appended = async {
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::time::sleep_until(Instant::now() + Duration::from_secs(5)).await;
             for seq in 11..=16 {
                 log.append(entry(seq, Audience::Public));
             }
