@@ -10,7 +10,7 @@ use protocol::{
     Audience, ClientToken, Event, JobContext, TraceParent,
     event::{Body, Timings},
 };
-use queue::{Roles, Worker};
+use queue::{JetStreamOptions, Reader, Roles, Worker};
 use serde_json::{Value, json};
 use testkit::within;
 use tokio::{
@@ -51,6 +51,10 @@ impl Stage {
 
     async fn with(max_sockets: usize, drain_s: u64) -> Self {
         let Roles { worker, reader, .. } = Roles::in_memory();
+        Self::reading(reader, worker, max_sockets, drain_s).await
+    }
+
+    async fn reading(reader: Reader, worker: Worker, max_sockets: usize, drain_s: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let config = Config {
@@ -547,6 +551,27 @@ async fn an_event_stream_is_refused_with_a_problem() {
     let (_, head) = EventStream::request(&stage, "HTTP/1.1", "/events", origin).await;
     let allowed = "access-control-allow-origin: https://friend.example\n";
     assert!(head.contains(allowed), "{head}");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_is_served_before_the_log_can_be_read() {
+    let nowhere = JetStreamOptions {
+        urls: vec!["nats://127.0.0.1:1".parse().expect("an address")],
+        password_file: "/dev/null".into(),
+        replicas: 1,
+        job_id_window: Duration::ZERO,
+        ack_wait: Duration::ZERO,
+    };
+    let (reader, _driver) = Reader::connect(&nowhere).await.expect("a valid address");
+    let stage = Stage::reading(reader, Roles::in_memory().worker, 100, 5).await;
+    let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (path, headers) in [("/ws", upgrade), ("/events", "")] {
+        let (_, head) = EventStream::request(&stage, "HTTP/1.1", path, headers).await;
+        assert!(head.starts_with("http/1.1 503 "), "{head}");
+        assert!(head.contains("retry-after: "), "{head}");
+    }
     stage.stop().await;
 }
 
