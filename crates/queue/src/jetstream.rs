@@ -9,6 +9,8 @@ mod headers;
 mod jobs;
 mod link;
 mod options;
+#[cfg(feature = "reader")]
+mod ordered_consumer;
 mod publisher;
 #[cfg(feature = "reader")]
 mod results;

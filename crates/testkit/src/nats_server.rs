@@ -2,8 +2,10 @@
 
 use std::{
     fs::{self, File},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
     time::{Duration, Instant},
 };
 
@@ -16,6 +18,15 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// The users of `services/queue/nats-server.conf`.
 const USERS: [&str; 3] = ["web", "calculator", "websocket"];
 
+/// The user of `services/queue/cluster.conf`, as which the nodes of a cluster connect to each other.
+const ROUTES: &str = "routes";
+
+/// The port at which the nodes of a cluster reach each other.
+const ROUTES_PORT: u16 = 6222;
+
+/// How many clusters this process has started.
+static CLUSTERS: AtomicU8 = AtomicU8::new(0);
+
 /// A running nats-server on a free port, killed when it is dropped.
 ///
 /// Its log is in its directory, which is kept if the test panics. The output of the test then names the
@@ -24,7 +35,16 @@ const USERS: [&str; 3] = ["web", "calculator", "websocket"];
 pub struct NatsServer {
     dir: TempDir,
     port: u16,
+    node: Option<Node>,
     process: Option<Child>,
+}
+
+/// What a server needs to know as one of the nodes of a cluster.
+#[derive(Debug)]
+struct Node {
+    address: Ipv4Addr,
+    /// The addresses of all nodes.
+    routes: String,
 }
 
 impl NatsServer {
@@ -35,6 +55,35 @@ impl NatsServer {
     /// If there is no `nats-server` on the PATH, or it does not start.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_as(None)
+    }
+
+    /// Starts the three nodes of a cluster, each with an empty disk, and waits until they listen.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_cluster() -> [Self; 3] {
+        // The port is the same everywhere, so each node has an address of its own. No other process has the
+        // same two bytes in the middle, unless there are more than 65 536 of them.
+        let [.., high, low] = process::id().to_be_bytes();
+        let nodes_before = 3 * CLUSTERS.fetch_add(1, Ordering::Relaxed);
+        let addresses =
+            [1, 2, 3].map(|number| Ipv4Addr::new(127, high, low, nodes_before + number));
+        let password = password(ROUTES);
+        let routes = addresses
+            .map(|address| format!("\"nats-route://{ROUTES}:{password}@{address}:{ROUTES_PORT}\""))
+            .join(",");
+        addresses.map(|address| {
+            Self::start_as(Some(Node {
+                address,
+                routes: format!("[{routes}]"),
+            }))
+        })
+    }
+
+    fn start_as(node: Option<Node>) -> Self {
         let mut dir = tempfile::Builder::new()
             .prefix("nats-")
             .tempdir()
@@ -46,6 +95,7 @@ impl NatsServer {
         let mut server = Self {
             dir,
             port: 0,
+            node,
             process: None,
         };
         server.launch("-1");
@@ -119,8 +169,13 @@ impl NatsServer {
 
     fn launch(&mut self, port: &str) {
         let dir = self.dir.path();
-        let conf =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services/queue/nats-server.conf");
+        let (conf, copies) = match self.node {
+            None => ("nats-server.conf", 1),
+            Some(_) => ("cluster.conf", 3),
+        };
+        let conf = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../services/queue")
+            .join(conf);
         let log = File::options()
             .create(true)
             .append(true)
@@ -135,13 +190,22 @@ impl NatsServer {
             .arg("--ports_file_dir")
             .arg(dir)
             .env("SYNC_INTERVAL", "always")
-            .env("JOBS_MAX_FILE", "512MB")
-            .env("RESULTS_MAX_FILE", "1GB")
+            .env("JOBS_MAX_FILE", format!("{}MB", 512 * copies))
+            .env("RESULTS_MAX_FILE", format!("{}MB", 1000 * copies))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
         for user in USERS {
             command.env(format!("{}_PASSWORD", user.to_uppercase()), password(user));
+        }
+        if let Some(Node { address, routes }) = &self.node {
+            command
+                .arg("--name")
+                .arg(address.to_string())
+                .arg("--cluster")
+                .arg(format!("nats://{address}:{ROUTES_PORT}"))
+                .env("ROUTES_PASSWORD", password(ROUTES))
+                .env("ROUTES", routes);
         }
         let process = command
             .spawn()

@@ -12,7 +12,7 @@ use protocol::{Audience, Event, Job, JobContext, Lane, TraceParent, event::Body}
 use serde_json::Value;
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, interval_at},
+    time::{Instant, interval_at, sleep_until},
 };
 use uuid::Uuid;
 
@@ -22,20 +22,29 @@ use crate::{backoff::Backoff, error::PublishError, limits::SIGNS_OF_LIFE, taken:
 /// The durable consumer of a lane.
 pub(super) type Consumer = consumer::Consumer<pull::Config>;
 
-/// How long the server keeps a request for jobs. Nothing depends on it, because the next request follows.
-const REQUEST_EXPIRES: Duration = Duration::from_secs(30);
+/// How long the server keeps a request for jobs. The next request follows.
+const REQUEST_EXPIRES: Duration = Duration::from_secs(2);
+/// How long after that its end may take to arrive. Otherwise the request is lost: in a cluster, it waits at one
+/// node, and that node may hang.
+const REQUEST_OVERDUE: Duration = Duration::from_secs(1);
 
 /// The jobs of one lane, over whatever connection there is.
 pub(crate) struct Jobs {
     lane: Lane,
     consumer: watch::Receiver<Option<Consumer>>,
     /// The request for jobs that is under way.
-    request: Option<pull::Batch>,
+    request: Option<Request>,
     backoff: Backoff,
     /// Publishes the failure of a job that cannot be read.
     publisher: Publisher,
     acks: Acks,
     malformed: Counter,
+}
+
+/// A request for jobs.
+struct Request {
+    jobs: pull::Batch,
+    overdue_at: Instant,
 }
 
 /// The data that the ackers of one lane share.
@@ -104,13 +113,19 @@ impl Jobs {
                     .batch()
                     .max_messages(idle.get())
                     .expires(REQUEST_EXPIRES);
-                self.request.insert(batch.messages().await?)
+                self.request.insert(Request {
+                    jobs: batch.messages().await?,
+                    overdue_at: Instant::now() + REQUEST_EXPIRES + REQUEST_OVERDUE,
+                })
             }
         };
         let message = tokio::select! {
-            message = request.next() => message,
+            // A job that is here is taken, however long that took.
+            biased;
+            message = request.jobs.next() => message,
             // A request ends with its connection, and the server may have lost its disk.
             _ = self.consumer.changed() => None,
+            () = sleep_until(request.overdue_at) => None,
         };
         match message {
             Some(message) => Ok(self.taken(message?).await),

@@ -19,6 +19,12 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// The same where there is another server to go to if this one hangs or cannot be reached.
 const PING_INTERVAL_OF_SEVERAL: Duration = Duration::from_secs(1);
 
+/// How long an answer may take where there are several servers. A request is lost if it was sent to a node that
+/// hangs, or while the nodes choose a leader.
+const ANSWER_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(2);
+/// The same where there is one server.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long one attempt to connect may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -60,6 +66,10 @@ async fn connect_as(
         since: Instant::now(),
     });
     let (name, password_file) = (user.to_owned(), options.password_file.clone());
+    let (ping_interval, answer_timeout) = match options.urls.len() {
+        0 | 1 => (PING_INTERVAL, ANSWER_TIMEOUT),
+        _ => (PING_INTERVAL_OF_SEVERAL, ANSWER_TIMEOUT_OF_SEVERAL),
+    };
     let client = ConnectOptions::with_auth_callback(move |_nonce| {
         let (name, password_file) = (name.clone(), password_file.clone());
         async move {
@@ -79,10 +89,8 @@ async fn connect_as(
     .custom_inbox_prefix(format!("_INBOX_{user}"))
     .retry_on_initial_connect()
     .connection_timeout(CONNECTION_TIMEOUT)
-    .ping_interval(match options.urls.len() {
-        0 | 1 => PING_INTERVAL,
-        _ => PING_INTERVAL_OF_SEVERAL,
-    })
+    .ping_interval(ping_interval)
+    .request_timeout(Some(answer_timeout))
     .reconnect_delay_callback(|attempts| {
         backoff::delay(u32::try_from(attempts).expect("at two a second, 32 bits last for 68 years"))
     })

@@ -6,7 +6,6 @@ use async_nats::{
     HeaderMap,
     jetstream::{
         self,
-        consumer::{DeliverPolicy, push},
         context::{CreateStreamError, CreateStreamErrorKind},
         message::StreamMessage,
         stream::{
@@ -15,15 +14,15 @@ use async_nats::{
         },
     },
 };
-use futures_util::{StreamExt, future::try_join_all};
+use futures_util::future::try_join_all;
 use protocol::{Audience, unix_us};
 use tokio::sync::{Semaphore, watch};
-use uuid::Uuid;
 
 use super::{
     headers,
     link::{self, Connections, Link},
     options::JetStreamOptions,
+    ordered_consumer::OrderedConsumer,
     sampled::Sampled,
 };
 use crate::{
@@ -213,28 +212,10 @@ impl Feed {
         let Some(position) = log.connect(held, preload_position(&state)) else {
             return Err("the node that answered does not have the newest events".into());
         };
-        let consumer = push::OrderedConfig {
-            // Without a name, creating the consumer would need the permission to create any consumer.
-            name: Some(format!("tail-{}", Uuid::new_v4().simple())),
-            deliver_subject: self.context.client().new_inbox(),
-            deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: position + 1,
-            },
-            ..push::OrderedConfig::default()
-        };
-        let consumer = self
-            .context
-            .create_consumer_on_stream(consumer, STREAM)
-            .await?;
-        let mut messages = consumer.messages().await?;
+        let mut consumer = OrderedConsumer::after(&self.context, STREAM, position).await?;
         ready.send_replace(true);
-        while let Some(message) = messages.next().await {
-            let message = match message {
-                Ok(message) => message,
-                // The client makes a new consumer and goes on.
-                Err(error) if error.kind() == push::OrderedErrorKind::MissingHeartbeat => continue,
-                Err(error) => return Err(error.into()),
-            };
+        loop {
+            let message = consumer.next().await?;
             let seq = message.info()?.stream_sequence;
             if let Some(entry) = entry(
                 seq,
@@ -245,7 +226,6 @@ impl Feed {
                 log.append(entry);
             }
         }
-        Err("the consumer of the log ended".into())
     }
 
     /// Declares the stream. A new one begins at the current time, so that every place in a log that was

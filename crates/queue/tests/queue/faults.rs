@@ -277,7 +277,7 @@ async fn the_log_keeps_ten_minutes_and_512_mebibytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_may_start_before_its_password_exists() {
     let mut stage = Stage::jetstream().await;
-    let mut options = options(stage.server(), "calculator");
+    let mut options = options([&*stage.server()], "calculator");
     options.password_file = stage.server().password_file("late");
     let (_worker, driver) = Worker::connect(&options).await.unwrap();
     let readiness = driver.readiness();

@@ -51,6 +51,7 @@ async fn no_service_can_do_what_is_another_services() {
         ("websocket", "$JS.API.STREAM.INFO.JOBS"),
         ("websocket", "$JS.API.DIRECT.GET.JOBS"),
         ("websocket", "$JS.API.STREAM.DELETE.RESULTS"),
+        ("websocket", "$JS.API.CONSUMER.DELETE.RESULTS.tail"),
     ] {
         let (client, mut refusals) = client(stage.server(), user).await;
         client.publish(subject, "{}".into()).await.unwrap();

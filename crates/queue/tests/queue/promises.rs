@@ -211,6 +211,35 @@ async fn a_node_that_hangs_is_left_for_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn jobs_and_events_soon_go_on_whichever_node_of_a_cluster_hangs() {
+    // A stream and a consumer each have a new leader after 4 to 9 s.
+    const LIMIT: Duration = Duration::from_secs(14);
+    let stage = Stage::cluster().await;
+    let mut cursor = stage.cursor(&[Audience::Public], None);
+    let (worker, mut jobs) = (stage.worker.clone(), stage.worker.jobs(Lane::Small));
+    let mut working = JoinSet::new();
+    working.spawn(async move {
+        loop {
+            let delivery = jobs.take(NonZeroUsize::MIN).await;
+            let event = result(delivery.job.id);
+            let published = worker.publish(&Audience::Public, &event, context()).await;
+            published.expect("an event that is stored");
+            delivery.ack().await;
+        }
+    });
+    for (node, n) in stage.nodes().iter().zip(1..) {
+        node.pause();
+        let hangs = Instant::now();
+        let job = job(n);
+        stage.submit(&job).await;
+        assert_eq!(entry(&mut cursor).await.1, result(job.id));
+        let took = hangs.elapsed();
+        assert!(took < LIMIT, "node {n} hung, and a job took {took:?}");
+        node.resume();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_kept_in_progress_is_not_delivered_again() {
     const ACK_WAIT: Duration = Duration::from_secs(1);
     let stage = Stage::with(|options| JetStreamOptions {

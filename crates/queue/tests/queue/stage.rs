@@ -20,7 +20,7 @@ pub(crate) struct Stage {
     pub(crate) worker: Worker,
     pub(crate) reader: Reader,
     drivers: JoinSet<Stopped>,
-    server: Option<NatsServer>,
+    servers: Vec<NatsServer>,
     /// Removed after the driver has ended.
     _directory: Option<TempDir>,
 }
@@ -61,7 +61,7 @@ impl Stage {
             worker,
             reader,
             drivers: ready([driver]).await,
-            server: None,
+            servers: Vec::new(),
             _directory: None,
         }
     }
@@ -81,14 +81,26 @@ impl Stage {
 
     /// A queue whose calculator has other options.
     pub(crate) async fn with(change: impl FnOnce(JetStreamOptions) -> JetStreamOptions) -> Self {
-        let server = NatsServer::start();
-        let calculator = change(options(&server, "calculator"));
-        let connect = "a valid address";
-        let (submitter, submitter_driver) = Submitter::connect(&options(&server, "web"))
+        Self::on(vec![NatsServer::start()], change).await
+    }
+
+    /// A queue of three nodes.
+    pub(crate) async fn cluster() -> Self {
+        Self::on(NatsServer::start_cluster().into(), |options| options).await
+    }
+
+    async fn on(
+        servers: Vec<NatsServer>,
+        change: impl FnOnce(JetStreamOptions) -> JetStreamOptions,
+    ) -> Self {
+        let connect = "valid addresses";
+        let (submitter, submitter_driver) = Submitter::connect(&options(&servers, "web"))
             .await
             .expect(connect);
-        let (worker, worker_driver) = Worker::connect(&calculator).await.expect(connect);
-        let (reader, reader_driver) = Reader::connect(&options(&server, "websocket"))
+        let (worker, worker_driver) = Worker::connect(&change(options(&servers, "calculator")))
+            .await
+            .expect(connect);
+        let (reader, reader_driver) = Reader::connect(&options(&servers, "websocket"))
             .await
             .expect(connect);
         Self {
@@ -96,13 +108,18 @@ impl Stage {
             worker,
             reader,
             drivers: ready([submitter_driver, worker_driver, reader_driver]).await,
-            server: Some(server),
+            servers,
             _directory: None,
         }
     }
 
     pub(crate) fn server(&mut self) -> &mut NatsServer {
-        self.server.as_mut().expect("the stage with a server")
+        self.servers.first_mut().expect("the stage with a server")
+    }
+
+    /// The nodes of a cluster.
+    pub(crate) fn nodes(&self) -> &[NatsServer] {
+        &self.servers
     }
 
     /// Submits a job again and again until the queue has it.
@@ -127,7 +144,7 @@ impl Stage {
 
 /// Another reader, as if in another process.
 pub(crate) async fn reader(server: &NatsServer) -> (Reader, JoinSet<Stopped>) {
-    let (reader, driver) = Reader::connect(&options(server, "websocket"))
+    let (reader, driver) = Reader::connect(&options([server], "websocket"))
         .await
         .expect("a valid address");
     (reader, ready([driver]).await)
@@ -137,15 +154,9 @@ pub(crate) async fn reader(server: &NatsServer) -> (Reader, JoinSet<Stopped>) {
 pub(crate) async fn submitter<'a>(
     servers: impl IntoIterator<Item = &'a NatsServer>,
 ) -> (Submitter, JoinSet<Stopped>) {
-    let options = servers
-        .into_iter()
-        .map(|server| options(server, "web"))
-        .reduce(|mut first, other| {
-            first.urls.extend(other.urls);
-            first
-        })
-        .expect("a server");
-    let (submitter, driver) = Submitter::connect(&options).await.expect("valid addresses");
+    let (submitter, driver) = Submitter::connect(&options(servers, "web"))
+        .await
+        .expect("valid addresses");
     (submitter, ready([driver]).await)
 }
 
@@ -163,13 +174,20 @@ async fn ready(drivers: impl IntoIterator<Item = Driver>) -> JoinSet<Stopped> {
     tasks
 }
 
-pub(crate) fn options(server: &NatsServer, user: &str) -> JetStreamOptions {
+/// The options of a user of these servers, each of which keeps a copy of every stream.
+pub(crate) fn options<'a>(
+    servers: impl IntoIterator<Item = &'a NatsServer>,
+    user: &str,
+) -> JetStreamOptions {
+    let servers: Vec<_> = servers.into_iter().collect();
+    let urls = servers.iter().map(|server| server.url());
     JetStreamOptions {
-        urls: vec![server.url().parse().expect("an address")],
-        replicas: 1,
+        urls: urls.map(|url| url.parse().expect("an address")).collect(),
+        replicas: servers.len().try_into().expect("a few servers"),
         job_id_window: Duration::from_secs(120),
         ack_wait: Duration::from_secs(10),
-        password_file: server.password_file(user),
+        // The servers have the same users with the same passwords.
+        password_file: servers.first().expect("a server").password_file(user),
     }
 }
 
