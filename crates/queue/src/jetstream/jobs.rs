@@ -16,7 +16,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{headers, publisher::Publisher};
+use super::{headers, link::Connection, publisher::Publisher};
 use crate::{backoff::Backoff, error::PublishError, limits::SIGNS_OF_LIFE, taken::Taken};
 
 /// The durable consumer of a lane.
@@ -44,6 +44,8 @@ pub(crate) struct Jobs {
 /// A request for jobs.
 struct Request {
     jobs: pull::Batch,
+    /// The request ends with its connection.
+    connection: Connection,
     overdue_at: Instant,
 }
 
@@ -109,12 +111,14 @@ impl Jobs {
             Some(request) => request,
             None => {
                 let consumer = self.declared().await;
+                let connection = self.publisher.link().connected().await;
                 let batch = consumer
                     .batch()
                     .max_messages(idle.get())
                     .expires(REQUEST_EXPIRES);
                 self.request.insert(Request {
                     jobs: batch.messages().await?,
+                    connection,
                     overdue_at: Instant::now() + REQUEST_EXPIRES + REQUEST_OVERDUE,
                 })
             }
@@ -123,8 +127,7 @@ impl Jobs {
             // A job that is here is taken, however long that took.
             biased;
             message = request.jobs.next() => message,
-            // A request ends with its connection, and the server may have lost its disk.
-            _ = self.consumer.changed() => None,
+            () = request.connection.clone().lost() => None,
             () = sleep_until(request.overdue_at) => None,
         };
         match message {
@@ -136,7 +139,8 @@ impl Jobs {
         }
     }
 
-    /// The lane's consumer, as soon as it is declared over the current connection.
+    /// The lane's consumer, as soon as it has been declared. Over the next connection it is used before it is
+    /// declared again, since that needs a leader of the whole cluster, and taking jobs does not.
     async fn declared(&mut self) -> Consumer {
         let declared = self.consumer.wait_for(Option::is_some).await;
         match declared.ok().and_then(|consumer| consumer.clone()) {

@@ -19,11 +19,11 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// The same where there is another server to go to if this one hangs or cannot be reached.
 const PING_INTERVAL_OF_SEVERAL: Duration = Duration::from_secs(1);
 
-/// How long an answer may take where there are several servers. A request is lost if it was sent to a node that
-/// hangs, or while the nodes choose a leader.
+/// How long an answer may take, also the ack of a message.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same where there are several servers. There a request is lost if it is sent while the nodes choose a
+/// leader, or to one that hangs.
 const ANSWER_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(2);
-/// The same where there is one server.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one attempt to connect may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);

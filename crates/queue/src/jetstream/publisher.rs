@@ -1,6 +1,6 @@
 //! Publishing a message until a stream has stored it.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, io};
 
 use async_nats::{
     HeaderMap,
@@ -17,9 +17,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{headers, link::Link};
 use crate::{backoff::Backoff, error::PublishError, stored::Stored, subjects};
-
-/// How long to wait for the ack of a message before it is sent again.
-const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many messages may be on their way to the disk at a time. A stream stores all the messages that
 /// it finds waiting, one after the other, and only then acknowledges and delivers any of them. With
@@ -48,7 +45,8 @@ pub(super) enum StoreError {
 impl Publisher {
     pub(super) fn new(client: async_nats::Client, link: Link) -> Self {
         let context = jetstream::ContextBuilder::new()
-            .timeout(ACK_TIMEOUT)
+            // A message without an ack is sent again.
+            .timeout(client.timeout().expect("link sets it"))
             .max_ack_inflight(MAX_IN_FLIGHT)
             .build(client);
         Self { context, link }

@@ -90,7 +90,7 @@ pub(crate) struct Lanes {
 
 #[derive(Debug, Clone)]
 struct LaneState {
-    /// The lane's consumer, while it is declared over the current connection.
+    /// The lane's consumer, once it has been declared.
     consumer: watch::Sender<Option<Consumer>>,
     /// Notified of each ack.
     acked: Arc<Notify>,
@@ -195,9 +195,6 @@ impl Worker {
                 () = connection.lost() => None,
             };
             ready.send_replace(false);
-            for lane in Lane::ALL {
-                self.lanes.get(lane).consumer.send_replace(None);
-            }
             backoff.after(failure).await;
         }
     }

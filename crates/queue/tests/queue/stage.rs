@@ -20,7 +20,7 @@ pub(crate) struct Stage {
     pub(crate) worker: Worker,
     pub(crate) reader: Reader,
     drivers: JoinSet<Stopped>,
-    servers: Vec<NatsServer>,
+    pub(crate) servers: Vec<NatsServer>,
     /// Removed after the driver has ended.
     _directory: Option<TempDir>,
 }
@@ -84,12 +84,8 @@ impl Stage {
         Self::on(vec![NatsServer::start()], change).await
     }
 
-    /// A queue of three nodes.
-    pub(crate) async fn cluster() -> Self {
-        Self::on(NatsServer::start_cluster().into(), |options| options).await
-    }
-
-    async fn on(
+    /// A queue on these servers.
+    pub(crate) async fn on(
         servers: Vec<NatsServer>,
         change: impl FnOnce(JetStreamOptions) -> JetStreamOptions,
     ) -> Self {
@@ -115,11 +111,6 @@ impl Stage {
 
     pub(crate) fn server(&mut self) -> &mut NatsServer {
         self.servers.first_mut().expect("the stage with a server")
-    }
-
-    /// The nodes of a cluster.
-    pub(crate) fn nodes(&self) -> &[NatsServer] {
-        &self.servers
     }
 
     /// Submits a job again and again until the queue has it.
