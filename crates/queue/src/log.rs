@@ -206,6 +206,26 @@ mod tests {
         }
     }
 
+    /// A history that holds the events from 6 to 10.
+    #[derive(Debug)]
+    struct From6To10;
+
+    impl History for From6To10 {
+        fn next_after<'a>(&'a self, _: &'a [Audience], position: u64) -> Answer<'a, Next> {
+            let entry = entry(6.max(position + 1), Audience::Public);
+            Box::pin(async {
+                Next {
+                    entry: Some(entry),
+                    first: 6,
+                }
+            })
+        }
+
+        fn held(&self) -> Answer<'_, Held> {
+            Box::pin(async { Held { first: 6, last: 10 } })
+        }
+    }
+
     fn log_over(history: impl History + 'static) -> Log {
         Log::with_history(System::Nats, Retention::LOG, Arc::new(history))
     }
@@ -235,6 +255,27 @@ mod tests {
         let asked = Instant::now();
         assert_eq!(cursor.next().await, Item::Gap(0));
         assert!(asked.elapsed() >= Duration::from_secs(15));
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_told_of_a_gap_only_if_an_event_after_its_place_is_gone() {
+        let log = log_over(From6To10);
+        log.connect(Held { first: 6, last: 10 }, 10);
+        let first = || Item::Entry(Arc::new(entry(6, Audience::Public)));
+        let read = |since| log.cursor(&[Audience::Public], |_| true, Some(since));
+        assert_eq!(read(5).unwrap().next().await, first());
+        let mut behind = read(4).unwrap();
+        assert_eq!(behind.next().await, Item::Gap(5));
+        assert_eq!(behind.next().await, first());
+    }
+
+    #[tokio::test]
+    async fn news_is_what_was_published_after_the_cursor_was_made() {
+        let log = log_over(From6To10);
+        log.connect(Held { first: 6, last: 10 }, 10);
+        let cursor = log.cursor(&[Audience::Public], |_| true, Some(5)).unwrap();
+        let is_news = |seq| cursor.is_news(&entry(seq, Audience::Public));
+        assert_eq!([9, 10, 11, 12].map(is_news), [false, false, true, true]);
     }
 
     #[tokio::test]

@@ -425,7 +425,8 @@ mod tests {
             found(tail.look(&[Audience::Public], |_| true, 0, 0)),
             Some(1)
         );
-        // The events between are gone.
+        assert_eq!(connect(&mut tail, Held { first: 3, last: 9 }, 5), Some(2));
+        // An event between is gone.
         assert_eq!(connect(&mut tail, Held { first: 4, last: 9 }, 5), Some(5));
         assert!(matches!(
             tail.look(&[Audience::Public], |_| true, 0, 2),
