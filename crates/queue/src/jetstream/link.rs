@@ -14,8 +14,9 @@ use tokio::{sync::watch, time::Instant};
 use super::options::JetStreamOptions;
 use crate::{Driver, backoff, metrics};
 
-/// How often a connection is checked. It is closed after two missed answers.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a connection is checked. It is closed after two missed answers. A process that was cut off the
+/// network may come back with another address, and then nothing else ends its connection.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// The same where there is another server to go to if this one hangs or cannot be reached.
 const PING_INTERVAL_OF_SEVERAL: Duration = Duration::from_secs(1);
 
