@@ -1,4 +1,4 @@
-"""The figures, as they are stored in docs/benchmarks.json. The units are in the names."""
+"""The figures, as `make bench` writes them to a file. The units are in the names, or in a comparison's `figure`."""
 
 from typing import TypedDict
 
@@ -126,10 +126,10 @@ class Services(TypedDict):
 
 
 class Scaled(TypedDict):
-    """Loads of the five services, some of them more than once, or of a cluster."""
+    """The loads of one setup: the five services, with several containers of some, or a cluster."""
 
     label: str
-    # Of several rounds, the one in the middle.
+    # All from the same round: the one whose `many` has the median rate.
     one: Load
     many: Load
     cpu_us_per_job: dict[str, float]
@@ -138,7 +138,7 @@ class Scaled(TypedDict):
 class Scaling(TypedDict):
     rounds: int
     scaled: list[Scaled]
-    # Jobs per second with many in flight of three copies, over those of one, round by round.
+    # For each round: jobs per second, with many in flight and three copies, divided by those with one copy.
     three_copies_over_one: list[float]
 
 
@@ -161,7 +161,7 @@ class Arithmetic(TypedDict):
 
 
 class Comparison(TypedDict):
-    """One figure of two systems, measured in pairs: of this tree and another, or of one tree in two environments."""
+    """One figure, measured in pairs on two systems: this tree and another, or one binary in two environments."""
 
     label: str
     figure: str
@@ -183,7 +183,7 @@ class Figures(TypedDict, total=False):
     quick: bool
     machine: Machine
     binary: Binary
-    # None where no Docker engine answers.
+    # These two are None where no Docker engine answers.
     services: Services | None
     scaling: Scaling | None
     arithmetic: Arithmetic

@@ -15,7 +15,7 @@ class WholeRun:
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         self._left_out += items
 
-    # Around the hooks of pytest's own plugins, of which some leave tests out as the last thing they do.
+    # Outermost, so that it sees what all other hooks have left out: some plugins do that after all others.
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
         yield
@@ -29,12 +29,14 @@ class WholeRun:
             config.hook.pytest_deselected(items=last)
 
     def _is_whole(self, config: pytest.Config, items: Sequence[pytest.Item]) -> bool:
-        """Whether only those tests are left out that say nothing of the system under test."""
-        expected = {"injected", "cluster", "observe"}
+        """Whether all tests run but those that may be missing: those that make up the server's answers, and those that
+        need another setup.
+        """
+        may_be_missing = {"injected", "cluster", "observe"}
         if config.getoption("--compose-project") is None:
-            expected.add("compose")
+            may_be_missing.add("compose")
         for item in self._left_out:
-            if expected.isdisjoint(marker.name for marker in item.iter_markers()):
+            if may_be_missing.isdisjoint(marker.name for marker in item.iter_markers()):
                 return False
         files = {item.path for item in (*items, *self._left_out)}
         return files >= set(Path(__file__).parent.glob("test_*.py")) - {

@@ -1,8 +1,8 @@
 """Finds promises in the documentation that name no test, and named tests that do not exist.
 
 A promise is a paragraph that begins with **Invariant:**, or a row of a table whose last column is "tested by". It
-names a test, or the rule of a tool, by a link whose text is code: [`a_test`](its/file.rs). That file has to define
-the name, or, where it is not code, contain the text.
+names a test, or a rule that a tool checks, by a link such as [`a_test`](its/file.rs). A linked .rs or .py file has to
+define that name, and any other file has to contain it.
 """
 
 import re
@@ -14,7 +14,8 @@ DOCUMENTS = ("ARCHITECTURE.md", "SECURITY.md")
 
 _COLUMN = "tested by"
 _LINK = re.compile(r"\[`(?P<name>[^`]+)`\]\((?P<target>[^)#]+)\)")
-# A test of every kind of queue is made by a macro, and a rule of a script is a constant.
+# In Rust, also `name(queue) {` in the macro that makes a test for each kind of queue. In Python, also a constant, which
+# is how a script names its rules.
 _CODE = {".rs": r"\bfn {0}\b|^ +{0}\(\w+\) \{{", ".py": r"^def {0}\b|^{0} = "}
 
 

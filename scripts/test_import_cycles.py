@@ -1,4 +1,4 @@
-"""Import cycles are found through every way in which one file can name what another defines."""
+"""Import cycles are found whether a file names another by `use`, by path or through a re-export."""
 
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def test_a_parent_and_a_child_that_use_each_other_are_a_cycle(tmp_path: Path) ->
         "use crate::C;",
     ],
 )
-def test_what_only_looks_like_an_import_is_none(tmp_path: Path, a: str) -> None:
+def test_what_does_not_import_b_closes_no_cycle(tmp_path: Path, a: str) -> None:
     lib = "mod a; mod b; mod c; pub use b::B; pub use c::C;"
     files = {"lib.rs": lib, "a.rs": a, "b.rs": "use crate::a::A; pub struct B;", "c.rs": "pub struct C;"}
     top = crate(tmp_path, files)
@@ -76,7 +76,7 @@ def test_what_only_looks_like_an_import_is_none(tmp_path: Path, a: str) -> None:
     assert main(top) == 0
 
 
-def test_a_tree_of_names_is_taken_apart() -> None:
+def test_a_use_tree_is_split_into_paths_and_names() -> None:
     assert dict(leaves("crate::{a::{self, B}, c::D as E, f::*}")) == {
         ("crate", "a"): "a",
         ("crate", "a", "B"): "B",

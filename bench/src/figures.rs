@@ -5,7 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Longer times are recorded as this one.
+/// Times up to this one can be recorded.
 const LONGEST: Duration = Duration::from_secs(600);
 /// How many decimal digits of a time are kept.
 const SIGNIFICANT_DIGITS: u8 = 3;

@@ -1,4 +1,4 @@
-//! The messages that a socket sends, as far as this driver reads them. Digits are borrowed from
+//! The messages that arrive over a socket, as far as this driver reads them. Digits are borrowed from
 //! the message and never copied.
 
 use std::{borrow::Cow, fmt};
@@ -9,7 +9,7 @@ use serde::{
 };
 use uuid::Uuid;
 
-/// Any message of the protocol. A field that its type does not have is empty.
+/// Any message of the protocol. Fields that messages of its `type` do not have are zero or `None`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Message<'a> {
     #[serde(rename = "type")]
@@ -34,7 +34,7 @@ pub(crate) struct Message<'a> {
     pub(crate) reason: Option<Cow<'a, str>>,
 }
 
-/// How the server spent its time.
+/// The one of the server's timings that is reported: how long it computed.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Timings {
     #[serde(rename = "computed")]
@@ -51,8 +51,8 @@ impl<'a> Message<'a> {
 /// what follows may be half a megabyte of digits, and reading them takes time.
 pub(crate) fn kind(text: &str) -> Option<&str> {
     let mut kind = None;
-    // The parser reports an error, because the rest of the message is not read. Whether there is a type is known
-    // from `kind` alone.
+    // The parser reports an error if anything follows the type, because that is not read. So the result is ignored:
+    // `kind` alone says whether there is a type.
     Kind(&mut kind)
         .deserialize(&mut serde_json::Deserializer::from_str(text))
         .ok();

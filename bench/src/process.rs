@@ -1,4 +1,4 @@
-//! The memory and the CPU time of a process, read from /proc, and how many files this one may open.
+//! The memory and the CPU time of a process, read from /proc, and this process's own limit of open files.
 
 use std::{fs, time::Duration};
 
@@ -10,7 +10,8 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// The resident memory of a process, in KB of 1000 bytes.
 pub(crate) fn resident_kb(pid: u32) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("process")?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))
+        .with_context(|| format!("cannot read /proc/{pid}/status"))?;
     let kib = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"))
@@ -24,7 +25,8 @@ pub(crate) fn cpu_time(pids: &[u32]) -> anyhow::Result<Duration> {
 }
 
 fn cpu_time_of(pid: u32) -> anyhow::Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("process")?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
+        .with_context(|| format!("cannot read /proc/{pid}/stat"))?;
     // The name of the process may contain anything, but nothing after it contains a parenthesis.
     // Counted from there, user and system time are the 12th and 13th fields.
     let (_, fields) = stat.rsplit_once(')').context("stat")?;
@@ -38,13 +40,13 @@ fn cpu_time_of(pid: u32) -> anyhow::Result<Duration> {
     Ok(TICK * ticks)
 }
 
-/// Raises the limit of open files to `needed`.
+/// Makes sure that this process may open `needed` files: raises its soft limit, if that is lower.
 pub(crate) fn raise_open_files(needed: u64) -> anyhow::Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < needed) {
         ensure!(
             limit.maximum.is_none_or(|maximum| maximum >= needed),
-            "{needed} open files are needed and {} allowed: raise `ulimit -Hn`",
+            "{needed} open files are needed, but at most {} are allowed: raise the hard limit (`ulimit -Hn`)",
             limit.maximum.unwrap_or_default()
         );
         limit.current = Some(needed);

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-/// Runs a measurement on this thread only, because it shares the machine with what it measures.
+/// Runs a measurement on the current thread only. More threads would take cores from what is measured.
 pub(crate) fn on_this_thread<T>(
     measurement: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {

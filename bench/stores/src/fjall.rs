@@ -10,7 +10,7 @@ pub(crate) struct Fjall {
     database: Database,
     jobs: Keyspace,
     events: Keyspace,
-    /// The events before this place were removed.
+    /// Events with a smaller `seq` have been removed.
     first: u64,
 }
 

@@ -43,9 +43,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
 /// How many bytes the system may hold for a client that does not read them. Linux doubles this for its
-/// own overhead, and tells that there is room again when a third of it is free.
+/// own overhead, and says that there is room again when a third of that is free.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How many files a process keeps for other purposes than connections.
+/// How many file descriptors are set aside for everything but the connections that are served.
 const OTHER_FILES: usize = 64;
 
 /// How many connections beyond the limit are answered at a time. Further ones are only closed.
@@ -55,14 +55,14 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// The seconds after which to connect again.
 const REFUSAL_RETRY_AFTER_S: u32 = 2;
 
-/// Serves `router` until `shutdown`. At most `max_connections` are open at a time, or as many as the
-/// system allows files. Further ones get 503 and are closed.
+/// Serves `router` until `shutdown`. At most `max_connections` are served at a time, or fewer if the limit of open
+/// files does not allow so many. Further ones get 503 and are closed, or are only closed if many come at once.
 ///
 /// The future is boxed so that the server is compiled once, with this crate, and not with each program.
 ///
 /// # Errors
 ///
-/// If the listener is unusable.
+/// If the size of the listener's send buffer cannot be set.
 pub fn serve(
     listener: TcpListener,
     router: Router,
@@ -98,7 +98,7 @@ async fn serve_within(
 ///
 /// # Errors
 ///
-/// The [`Problem`] to answer with: 413 if the body is longer than `limit` bytes, 408 if it takes too
+/// The [`Problem`] to answer with: 413 if the body is longer than `limit` bytes or breaks off, 408 if it takes too
 /// long to come.
 pub async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
     match timeout(BODY_TIMEOUT, to_bytes(body, limit)).await {
@@ -110,7 +110,7 @@ pub async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
     }
 }
 
-/// A response of the protocol as one of axum's.
+/// Converts a [`protocol::Response`] into one of axum's.
 #[must_use]
 pub fn response(response: protocol::Response) -> http::Response<Body> {
     let mut converted = http::Response::new(Body::from(response.body));
@@ -165,10 +165,10 @@ impl Server {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => self.admit(stream),
                     Err(error) if is_of_the_peer(&error) => {}
-                    // The system has no file or memory for another connection, and would say so again
-                    // at once.
+                    // Most likely, the system has no file or memory for another connection. Without a pause, the
+                    // next attempt would fail in the same way at once.
                     Err(error) => {
-                        tracing::warn!(%error, "no connection accepted");
+                        tracing::warn!(%error, "a connection could not be accepted");
                         timeout(ACCEPT_PAUSE, shutdown.cancelled()).await.ok();
                     }
                 }
@@ -273,7 +273,7 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-/// A panic ends only the connection in which it happened.
+/// Logs the panic of a connection. The others go on.
 fn check(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()

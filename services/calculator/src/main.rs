@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use calculator::{Args, Command};
 use clap::Parser;
 
-// One thread waits for the queue. Numbers are computed on other threads.
+// One thread waits for the queue and computes small numbers. Others are computed on threads of their own.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();

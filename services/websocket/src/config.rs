@@ -27,7 +27,7 @@ pub struct Args {
     /// The queue.
     #[command(flatten)]
     pub queue: JetStreamOptions,
-    /// Which sockets are accepted.
+    /// Which sockets are accepted, and how they end.
     #[command(flatten)]
     pub config: Config,
     /// The address at which metrics are served.
@@ -46,7 +46,7 @@ pub enum Command {
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Config {
-    /// Origins of other sites whose pages may open a socket and post jobs, as in
+    /// Origins of other sites whose pages may open a socket or an event stream, as in
     /// `https://example.org`, separated by commas. A page from the server's own host always may.
     #[arg(
         long,
@@ -55,7 +55,7 @@ pub struct Config {
         default_value = ""
     )]
     pub allowed_origins: Origins,
-    /// The most sockets and event streams at a time.
+    /// How many sockets and event streams together may be open at a time.
     #[arg(
         long,
         env = "MAX_SOCKETS",
@@ -64,7 +64,7 @@ pub struct Config {
     )]
     pub max_sockets: usize,
     /// Over how many seconds, up to 6, a server that shuts down sends its clients away, so that they do not
-    /// all come back at once. A few clients leave sooner.
+    /// all come back at once. If there are only a few clients, it takes less time.
     #[arg(
         long = "drain",
         env = "DRAIN",

@@ -1,4 +1,4 @@
-//! How the posts of jobs were answered. Flask and the standalone binary both count them.
+//! Counts the answers to posted jobs, for the web service and for the standalone binary.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Counts the answers to `POST /fib` by their status. Clones share the counters, and a server clones them
-/// for each request.
+/// Counts the answers to `POST /fib` by their status. A server clones this for each request; all clones share
+/// the counters.
 #[derive(Debug, Clone)]
 pub struct Submissions(Arc<Counters>);
 
@@ -21,7 +21,7 @@ struct Counters {
     accepted: Counter,
 }
 
-/// The program chooses the status, so there are only a few.
+/// The label of a counter. Clients cannot choose the status, so there are only a few.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Status {
     status: u16,
@@ -37,7 +37,7 @@ impl Submissions {
             "Answers to POST /fib by their HTTP status, without those that the proxy gave",
             answers.clone(),
         );
-        // A rate of these is known from the first one on only if it follows a zero.
+        // The count of 503s begins at 0. If the first 503 began it at 1, Prometheus would see no increase.
         let status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
         drop(answers.get_or_create(&Status { status }));
         let status = StatusCode::ACCEPTED.as_u16();

@@ -1,5 +1,5 @@
-//! Looks at SQLite's write-ahead log before SQLite does, which drops what is damaged without saying
-//! so. The format is that of <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>.
+//! Looks at SQLite's write-ahead log before SQLite opens it, because SQLite drops a damaged end without
+//! saying so. The format is that of <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>.
 
 use std::{
     fs::File,
@@ -15,13 +15,13 @@ const MAGIC: u32 = 0x377f_0682;
 const MAX_PAGE: usize = 65_536;
 const BUFFER: usize = 1024 * 1024;
 
-/// The end of the log that SQLite will drop.
+/// What SQLite will drop: the frames after the last whole commit before any damage.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cut {
     /// How many pages are dropped.
     pub(super) pages: u64,
-    /// How many commits, at least, had been written in full before their pages were damaged. The last
-    /// one is not among them, because it may have been under way when the process died.
+    /// How many of the dropped commits had been completed, as far as that can be told. The last one does not
+    /// count, because it may have been under way when the process died.
     pub(super) commits: u64,
 }
 
@@ -48,6 +48,8 @@ fn read(mut log: impl Read) -> io::Result<Cut> {
     checksum.add(&header[..24]);
     let known = word(&header, 0) & !1 == MAGIC && (512..=MAX_PAGE).contains(&page);
     if !known || checksum.sums != (word(&header, 6), word(&header, 7)) {
+        // Without the header, frames cannot be told apart. To be safe, anything that follows counts as a commit,
+        // in pages of SQLite's usual size.
         let rest = io::copy(&mut log, &mut io::sink())?;
         let commits = u64::from(rest > 0);
         return Ok(Cut {
@@ -80,13 +82,13 @@ fn read(mut log: impl Read) -> io::Result<Cut> {
             ends_commit = false;
         } else if is_of_this_log {
             cut.pages += 1;
-            // The very last commit may have been under way when the process died.
+            // A commit counts once another frame follows it: the very last one may have been under way.
             cut.commits += u64::from(mem::replace(&mut ends_commit, is_commit));
         }
     }
 }
 
-/// The sums that SQLite keeps over all frames.
+/// SQLite's running checksum over the header of the log and all frames so far.
 struct Checksum {
     big_endian: bool,
     sums: (u32, u32),
